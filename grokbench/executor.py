@@ -1,0 +1,248 @@
+"""RunSpecs -> Records on this machine: groups runs by shape, keeps ensembles' slots full, stores what ends.
+
+A run that has its answer retires at once, and the next run of the same shape takes its slot. An exception,
+whatever its cause, leaves the records that are already stored and trains nothing into the store.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from grokbench import provenance
+from grokbench.ensemble import Ensemble, Evaluation, shape
+from grokbench.grok import GrokDetector, Trace
+from grokbench.spec import RunSpec, UsageError, choose
+from grokbench.store import Record, Store
+
+DEVICES = ("auto", "cpu", "cuda")
+SLOTS = {"cpu": 16, "cuda": 64}
+WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
+
+
+class Running(NamedTuple):
+    """A slot in use: its run, the epochs it has trained and its latest accuracies."""
+
+    run: RunSpec
+    epoch: int
+    train_accuracy: float
+    validation_accuracy: float
+
+
+class Progress(NamedTuple):
+    """State of the work: runs asked for so far, those with a record, those that this process trained."""
+
+    wanted: int
+    done: int
+    trained: int
+    seconds: float
+    running: tuple[Running, ...]
+
+
+Listener = Callable[[Progress], None]
+
+
+def resolve_device(name: str) -> str:
+    """'cpu' or 'cuda'. Raises `UsageError` where CUDA is asked for and there is none."""
+    choose("device", name, DEVICES)
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("no CUDA device is available here: choose --device cpu")
+    return ("cuda" if available else "cpu") if name == "auto" else name
+
+
+class _Slot:
+    """A run in training: its detector and its curves so far."""
+
+    def __init__(self, run: RunSpec) -> None:
+        self.run = run
+        self.detector = GrokDetector(run.criterion)
+        self.curves: list[tuple[float, ...]] = []
+        self.seconds = 0.0
+
+    @property
+    def epoch(self) -> int:
+        return len(self.curves)
+
+    def trace(self) -> Trace:
+        train, validation, *losses = np.array(self.curves, dtype=np.float64).reshape(-1, 4).T.copy()
+        epoch = np.arange(1, self.epoch + 1, dtype=np.int32)
+        return Trace(epoch, train, validation, *(loss.astype(np.float32) for loss in losses))
+
+
+class _Pack:
+    """Runs of one shape: a queue, and an ensemble while any of them is in training."""
+
+    def __init__(self) -> None:
+        self.queue: dict[str, RunSpec] = {}
+        self.slots: list[_Slot | None] = []
+        self.ensemble: Ensemble | None = None
+
+    @property
+    def active(self) -> list[_Slot]:
+        return [slot for slot in self.slots if slot]
+
+
+class Executor:
+    """Trains runs that the store does not have, on one device.
+
+    fill: free slots may take any run that has been asked for, not only those that are wanted now; to be turned
+    off where several processes divide the work. since: records older than this Unix time do not count.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        fill: bool = True,
+        since: float = 0.0,
+        listener: Listener | None = None,
+    ) -> None:
+        self._store, self._fill, self._since, self._listener = store, fill, since, listener
+        self._device = resolve_device(device)
+        if threads:
+            torch.set_num_threads(threads)
+        _keep_freed_memory()
+        self._provenance = provenance.capture(self._device)
+        self._packs: dict[Hashable, _Pack] = {}
+        self._asked: dict[str, RunSpec] = {}
+        self._done: set[str] = set()
+        self._trained = 0
+        self._seconds = 0.0
+
+    def need(self, runs: Iterable[RunSpec]) -> None:
+        """Say which runs will be asked for, so that they can share ensembles."""
+        new = {run.digest: run for run in runs if run.digest not in self._asked}
+        self._asked |= new
+        have = self._store.get(new, self._since)
+        self._done |= set(have)
+        for digest, run in new.items():
+            if digest not in have:
+                self._packs.setdefault(shape(run), _Pack()).queue[digest] = run
+
+    def records(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
+        """The records of these runs by digest, trained first where there is none yet."""
+        self.need(runs)
+        wanted = {run.digest: run for run in runs}
+        missing = set(wanted) - self._done
+        while missing:
+            if not self._advance(missing):
+                self._store.renew()
+                time.sleep(WAIT_SECONDS)
+                elsewhere = set(self._store.get(missing, self._since))
+                self._done |= elsewhere
+                for pack in self._packs.values():
+                    pack.queue = {digest: run for digest, run in pack.queue.items() if digest not in elsewhere}
+            missing -= self._done
+        return self._store.get(wanted, self._since)
+
+    def _advance(self, missing: set[str]) -> bool:
+        """Train one epoch of a pack, best of one that has what is missing; False if nothing is left to train."""
+        for pack in self._packs.values():
+            if any(slot.run.digest in missing for slot in pack.active) or not missing.isdisjoint(pack.queue):
+                self._refill(pack, missing)
+                _compact(pack)
+            if any(slot.run.digest in missing for slot in pack.active):
+                self._epoch(pack)
+                return True
+        # What is missing is in other processes' hands. They may be waiting for what is in ours.
+        for pack in self._packs.values():
+            if pack.active:
+                self._epoch(pack)
+                return True
+        return False
+
+    def _refill(self, pack: _Pack, missing: set[str]) -> None:
+        """Load queued runs into free slots, those that are missing first."""
+        limit = SLOTS[self._device]
+        room = pack.slots.count(None) if pack.ensemble else limit
+        if not room or not pack.queue:
+            return
+        queue = sorted(pack.queue.values(), key=lambda run: run.digest not in missing)  # stable
+        claimed: list[RunSpec] = []
+        for run in queue:
+            if len(claimed) == room or not (self._fill or run.digest in missing):
+                break
+            if self._store.claim(run.digest, self._since):
+                claimed.append(pack.queue.pop(run.digest))
+        if not claimed:
+            return
+        if pack.ensemble is None:
+            pack.ensemble = Ensemble(claimed[0], len(claimed), torch.device(self._device))
+            pack.slots = [None] * len(claimed)
+        free = [i for i, slot in enumerate(pack.slots) if slot is None]
+        for i, run in zip(free, claimed, strict=False):
+            pack.ensemble.load(i, run)
+            pack.slots[i] = _Slot(run)
+
+    def _epoch(self, pack: _Pack) -> None:
+        """Train an epoch and retire what has ended."""
+        assert pack.ensemble is not None
+        began = time.perf_counter()
+        evaluation = pack.ensemble.epoch()
+        seconds = time.perf_counter() - began
+        self._seconds += seconds
+        share = seconds / len(pack.active)
+        for i, slot in enumerate(pack.slots):
+            if slot:
+                slot.seconds += share
+                if self._ended(slot, evaluation, i):
+                    pack.slots[i] = None
+        self._store.renew()
+        if self._listener:
+            self._listener(self.progress())
+        if not pack.active:
+            pack.ensemble, pack.slots = None, []
+
+    def _ended(self, slot: _Slot, evaluation: Evaluation, i: int) -> bool:
+        """Take in a slot's evaluation; store its record if the run has ended."""
+        *curves, finite = (column[i] for column in evaluation)
+        slot.curves.append(tuple(float(value) for value in curves))
+        answered = slot.detector.update(slot.epoch, *slot.curves[-1][:2])
+        diverged = not finite
+        if not (answered or diverged or slot.epoch == slot.run.criterion.budget):
+            return False
+        grok = slot.detector.result(slot.epoch, diverged)
+        self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
+        self._done.add(slot.run.digest)
+        self._trained += 1
+        return True
+
+    def progress(self) -> Progress:
+        """What is running and how much is done."""
+        running = tuple(
+            Running(slot.run, slot.epoch, *(slot.curves[-1][:2] if slot.curves else (0.0, 0.0)))
+            for pack in self._packs.values()
+            for slot in pack.active
+        )
+        return Progress(len(self._asked), len(self._done), self._trained, self._seconds, running)
+
+
+def _compact(pack: _Pack) -> None:
+    """Drop the slots for which no run was left."""
+    kept = [i for i, slot in enumerate(pack.slots) if slot]
+    if pack.ensemble and len(kept) < len(pack.slots):
+        pack.ensemble.select(kept)
+        pack.slots = [pack.slots[i] for i in kept]
+
+
+def _keep_freed_memory() -> None:
+    """Ask the GNU C library to keep freed blocks instead of giving them back to the system.
+
+    A step allocates and frees the same megabytes again and again; otherwise every one of their pages is
+    faulted in anew, which here took about a third of the time.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

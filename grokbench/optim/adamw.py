@@ -1,0 +1,33 @@
+"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) for stacked replicas, equal to `torch.optim.AdamW`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from grokbench.transformer import Stack
+
+STATE = ("mean", "square")
+
+
+def update(
+    weights: Stack,
+    gradients: Stack,
+    state: dict[str, Tensor],
+    hyper: Mapping[str, Any],
+    step: Tensor,
+    lr: Tensor,
+    weight_decay: Tensor,
+) -> None:
+    """One step in place. step (E, 1) float64 counts from 1; lr and weight_decay (E, 1); the rest (E, P)."""
+    w, g = weights.flat, gradients.flat
+    beta1, beta2 = hyper["betas"]
+    mean, square = state["mean"], state["square"]
+    w.mul_(1 - lr * weight_decay)
+    mean.lerp_(g, 1 - beta1)
+    square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    root = (1 - beta2**step).sqrt().to(w.dtype)
+    denominator = square.sqrt().div_(root).add_(hyper["eps"])
+    w.addcmul_(mean.div(denominator), (lr / (1 - beta1**step)).to(w.dtype), value=-1)

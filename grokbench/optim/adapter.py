@@ -1,0 +1,110 @@
+"""Any `torch.optim.Optimizer`, unchanged: one object a replica, over views of the stacked weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grokbench import rng
+from grokbench.optim.registry import RESERVED, load
+from grokbench.spec import OptimizerSpec, RunSpec, UsageError
+from grokbench.transformer import Stack
+
+
+class PerReplica:
+    """Gives every replica an optimizer of its own that sees ordinary, named 2-D and 1-D parameters.
+
+    What the optimizer draws from torch's global generator comes from the run's own stream, and the generator
+    is put back afterwards.
+    """
+
+    def __init__(self, weights: Stack) -> None:
+        self._weights = weights
+        replicas = len(weights.flat)
+        self._optimizers: list[torch.optim.Optimizer | None] = [None] * replicas
+        self._specs: list[OptimizerSpec | None] = [None] * replicas
+        self._keys = [0] * replicas
+        self._rates: list[list[Any]] = [[] for _ in range(replicas)]
+        self._parameters: list[dict[str, nn.Parameter]] = [{} for _ in range(replicas)]
+
+    def load(self, slot: int, run: RunSpec) -> None:
+        spec = run.optimizer
+        self._parameters[slot] = {name: nn.Parameter(view[slot]) for name, view in self._weights.views.items()}
+        self._specs[slot], self._keys[slot] = spec, run.key
+        arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
+        make = load(spec.name)
+        named = list(self._parameters[slot].items())
+        is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)
+        with _Foreign(spec, run.key, 0):
+            optimizer = make([p for _, p in named] if is_class else named, **arguments)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise UsageError(f"{spec.name} made a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+        if spec.warmup and any("lr" not in group for group in optimizer.param_groups):
+            raise UsageError(f"{spec.name} has no rate 'lr' in its parameter groups, so warmup cannot act on it")
+        self._optimizers[slot] = optimizer
+        self._rates[slot] = [float(group["lr"]) for group in optimizer.param_groups] if spec.warmup else []
+
+    def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
+        for slot, (optimizer, spec) in enumerate(zip(self._optimizers, self._specs, strict=True)):
+            if optimizer is None or spec is None:
+                continue  # an idle slot
+            for name, parameter in self._parameters[slot].items():
+                parameter.grad = gradients.views[name][slot].clone()
+            for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=False):
+                _set_rate(group, rate * float(warmth[slot]))
+            with _Foreign(spec, self._keys[slot], int(count[slot])), torch.enable_grad():
+                optimizer.step()
+            self._check(slot, spec)
+
+    def _check(self, slot: int, spec: OptimizerSpec) -> None:
+        """Optimizers may put new data into a parameter; bring it home. Its shape they may not change."""
+        for name, parameter in self._parameters[slot].items():
+            home = self._weights.views[name][slot]
+            if parameter.shape != home.shape:
+                raise UsageError(
+                    f"{spec.name} changed the shape of {name} from {tuple(home.shape)} to {tuple(parameter.shape)}"
+                )
+            if parameter.data_ptr() != home.data_ptr():
+                home.copy_(parameter.data)
+                parameter.data = home
+
+    def select(self, slots: Sequence[int], weights: Stack) -> None:
+        for name in ("_optimizers", "_specs", "_keys", "_rates", "_parameters"):
+            setattr(self, name, [getattr(self, name)[slot] for slot in slots])
+        self._weights = weights
+        for slot, parameters in enumerate(self._parameters):
+            for name, parameter in parameters.items():
+                parameter.data = weights.views[name][slot]
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
+class _Foreign:
+    """Runs foreign code on the run's own random numbers, and turns what it raises into a `UsageError`.
+
+    Out of memory is the machine's failure, not the optimizer's, and passes unchanged.
+    """
+
+    def __init__(self, spec: OptimizerSpec, key: int, count: int) -> None:
+        self._name, self._key, self._count = spec.name, key, count
+
+    def __enter__(self) -> None:
+        self._before = torch.get_rng_state()
+        at = torch.tensor([self._count])
+        seed = rng.words(rng.key_tensor(self._key)[None], rng.Stream.OPTIMIZER, at, 1)
+        torch.manual_seed(int(seed))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        torch.set_rng_state(self._before)
+        if isinstance(error, Exception) and not isinstance(error, MemoryError | torch.OutOfMemoryError):
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"the optimizer {self._name} failed at step {self._count}: {reason}") from error

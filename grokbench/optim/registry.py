@@ -1,0 +1,187 @@
+"""Optimizers by name: the built-in ones, entry points, and `package.module:Attribute(lr=…)`. Imports no torch
+until a plug-in is named.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import sysconfig
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+
+ENTRY_POINTS = "grokbench.optimizers"
+
+# β = (0.9, 0.98) is stated by Tveit et al. 2025; eps is torch's default.
+_ADAMW: dict[str, Value] = {"lr": 1e-3, "weight_decay": 1.0, "betas": (0.9, 0.98), "eps": 1e-8}
+
+
+class BuiltIn(NamedTuple):
+    """defaults: every hyperparameter. matrices: whether the rule takes the hidden matrices alone."""
+
+    defaults: dict[str, Value]
+    matrices: bool
+    summary: str
+
+
+BUILT_IN = {
+    "adamw": BuiltIn(_ADAMW, False, "Adam with decoupled weight decay"),
+    "muon": BuiltIn(
+        {
+            "lr": 0.02,
+            "weight_decay": 1.0,
+            "momentum": 0.95,
+            "nesterov": True,
+            "ns_steps": 5,
+            "coefficients": (3.4445, -4.7750, 2.0315),
+            "scale": "original",
+            "orthogonalize": True,
+            "adamw_lr": 1e-3,
+            "betas": (0.9, 0.98),
+            "eps": 1e-8,
+        },
+        True,
+        "orthogonalised momentum for hidden matrices, AdamW for embedding, head and gains",
+    ),
+    "sgd": BuiltIn(
+        {"lr": 0.1, "weight_decay": 0.0, "momentum": 0.9, "nesterov": False},
+        False,
+        "stochastic gradient descent with momentum and coupled weight decay",
+    ),
+}
+
+SCALES = ("original", "match_rms_adamw", "spectral", "none")
+
+# Words in the parentheses that are ours and never reach a plug-in. The last two set AdamW for the parameters
+# that a plug-in for matrices leaves over; its decay is the plug-in's own `weight_decay`.
+RESERVED = ("warmup", "parameters", "adamw_lr")
+
+
+def _unit(value: Any) -> bool:
+    return _number(value) and 0 <= value < 1
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "lr": (_number, "a number"),
+    "adamw_lr": (_number, "a number"),
+    "weight_decay": (_number, "a number"),
+    "eps": (_number, "a number"),
+    "momentum": (_unit, "a number in [0, 1)"),
+    "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_unit, v)), "a pair of numbers in [0, 1)"),
+    "coefficients": (lambda v: isinstance(v, tuple) and len(v) == 3 and all(map(_number, v)), "three numbers"),
+    "ns_steps": (lambda v: type(v) is int and v >= 0, "a whole number"),
+    "nesterov": (lambda v: isinstance(v, bool), "True or False"),
+    "orthogonalize": (lambda v: isinstance(v, bool), "True or False"),
+    "scale": (lambda v: v in SCALES, f"one of {', '.join(SCALES)}"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The built-in optimizers and those that installed packages have registered."""
+    return (*BUILT_IN, *(e.name for e in importlib.metadata.entry_points(group=ENTRY_POINTS)))
+
+
+def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
+    """`name`, `name(key=value, …)` or `package.module:Attribute(key=value, …)` as a checked `OptimizerSpec`.
+
+    `presets` maps names to such texts, whose values come before the defaults of a built-in optimizer. Raises
+    `UsageError` for anything that does not parse, an unknown name or hyperparameter, and a value out of range.
+    """
+    name, given = _split(text)
+    if presets and name in presets:
+        given = {**_split(presets[name])[1], **given}
+    warmup = given.pop("warmup", 0)
+    if name in BUILT_IN:
+        defaults = BUILT_IN[name].defaults
+        for key, value in given.items():
+            choose(f"hyperparameter of {name}", key, (*defaults, "warmup"))
+            valid, wanted = _VALID[key]
+            if not valid(value):
+                raise UsageError(f"{name}: {key} must be {wanted}, not {value!r}")
+        return OptimizerSpec(name, tuple(sorted({**defaults, **given}.items())), warmup)  # type: ignore[arg-type]
+    if ":" not in name:
+        choose("optimizer", name, (*names(), "package.module:Attribute"))
+    attribute = load(name)
+    parameters = given.pop("parameters", getattr(attribute, "grokbench_parameters", "all"))
+    choose("kind of parameters", str(parameters), ("all", "matrices"))
+    matrices = parameters == "matrices"
+    if matrices:
+        given.setdefault("adamw_lr", _ADAMW["lr"])
+    elif "adamw_lr" in given:
+        raise UsageError(f"{name}: adamw_lr is for plug-ins with parameters='matrices'")
+    return OptimizerSpec(name, tuple(sorted(given.items())), warmup, matrices, _fingerprint(_target(name)))  # type: ignore[arg-type]
+
+
+def _split(text: str) -> tuple[str, dict[str, Value]]:
+    name, bracket, rest = text.strip().partition("(")
+    name = name.strip()
+    try:
+        call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not name:
+            raise ValueError
+        given = {str(k.arg): _frozen(ast.literal_eval(k.value)) for k in call.keywords if k.arg}
+        if len(given) != len(call.keywords):
+            raise ValueError
+    except (SyntaxError, ValueError, TypeError):
+        raise UsageError(
+            f"cannot read the optimizer {text!r}: write it as name or name(key=value, …), with literal values"
+        ) from None
+    return name, given
+
+
+def _frozen(value: Any) -> Value:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(v) for v in value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(value)
+
+
+def _target(name: str) -> str:
+    """`package.module:Attribute` of a plug-in."""
+    if ":" in name:
+        return name
+    return next(e.value for e in importlib.metadata.entry_points(group=ENTRY_POINTS) if e.name == name)
+
+
+def load(name: str) -> Any:
+    """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
+    module_name, _, attribute = _target(name).partition(":")
+    try:
+        value: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except Exception as error:  # an import runs foreign code, which can raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"cannot import the optimizer {name!r}: {reason}") from error
+    if not callable(value):
+        raise UsageError(f"the optimizer {name!r} is neither a class nor a function: {value!r}")
+    return value
+
+
+@functools.cache
+def _fingerprint(target: str) -> str:
+    """Version of the installed distribution, or a hash of the sources if they are being worked on."""
+    module = importlib.import_module(target.partition(":")[0])
+    top = importlib.import_module(module.__name__.partition(".")[0])
+    origin = Path(getattr(top, "__file__", None) or getattr(module, "__file__", None) or ".")
+    installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
+    if any(origin.is_relative_to(place) for place in installed):
+        owners = importlib.metadata.packages_distributions().get(top.__name__, [])
+        if owners:
+            return f"{owners[0]}=={importlib.metadata.version(owners[0])}"
+    sources = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

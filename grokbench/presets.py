@@ -1,0 +1,87 @@
+"""Presets: which cells, which model, which settings. Data only.
+
+What Tveit et al. 2025 (arXiv 2504.16041) state is marked [stated]; what the nearest stated configuration, the
+first author's earlier torch_grokking, states is marked [nearest]; everything else is chosen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grokbench.spec import SOFTMAXES, TASKS, GrokCriterion, ModelSpec, TaskSpec, choose, task
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named experiment. optimizers: the settings of each built-in optimizer, as `registry.parse` reads them."""
+
+    name: str
+    summary: str
+    tasks: tuple[TaskSpec, ...]
+    softmaxes: tuple[str, ...]
+    model: ModelSpec
+    batch: int
+    criterion: GrokCriterion
+    replicas: int
+    optimizers: dict[str, str]
+    arms: tuple[str, ...] = ("adamw", "muon")  # the baseline first
+
+
+def _tasks(modulus: int) -> tuple[TaskSpec, ...]:
+    return tuple(task(name, modulus) for name in TASKS)
+
+
+# Rates by the rule in benchmarks/tune_ci.py; weight decay equal in both arms, as published.
+_CI_OPTIMIZERS = {
+    "adamw": "adamw(lr=0.004, weight_decay=1.0)",
+    "muon": "muon(lr=0.02, weight_decay=1.0, adamw_lr=0.004)",
+}
+_CI_MODEL = ModelSpec(width=64, depth=1, heads=4, feed_forward=256)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="smoke",
+            summary="addition under softmax: one verdict in half a minute",
+            tasks=(task("add", 31),),
+            softmaxes=("softmax",),
+            model=_CI_MODEL,
+            batch=256,
+            criterion=GrokCriterion(budget=1000),
+            replicas=8,
+            optimizers=_CI_OPTIMIZERS,
+        ),
+        Preset(
+            name="ci",
+            summary="seven tasks under three softmaxes at p = 31, for two CPU cores",
+            tasks=_tasks(31),
+            softmaxes=SOFTMAXES,
+            model=_CI_MODEL,
+            batch=256,
+            criterion=GrokCriterion(budget=1000),
+            replicas=12,
+            optimizers=_CI_OPTIMIZERS,
+        ),
+        Preset(
+            name="paper",
+            summary="seven tasks under three softmaxes at p = 97 [stated], for a GPU",
+            tasks=_tasks(97),
+            softmaxes=SOFTMAXES,
+            # depth, width, heads, gated, dropout [nearest]; feed-forward 4 times the width [nearest]
+            model=ModelSpec(width=128, depth=2, heads=1, feed_forward=512, gated=True, dropout=0.2),
+            batch=512,  # [nearest]
+            criterion=GrokCriterion(budget=1000),  # farthest outlier of the published box plot
+            replicas=12,
+            optimizers={
+                "adamw": "adamw(lr=0.001, weight_decay=1.0)",  # [nearest]; betas [stated]
+                "muon": "muon(lr=0.02, weight_decay=1.0, adamw_lr=0.001)",
+            },
+        ),
+    )
+}
+
+
+def get(name: str) -> Preset:
+    """The preset of this name. Raises `UsageError` that lists them."""
+    return PRESETS[choose("preset", name, tuple(PRESETS))]

@@ -1,0 +1,155 @@
+"""Tables of verdicts and the live display of a terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from grokbench.grok import Outcome
+from grokbench.spec import RunSpec
+from grokbench.store import Record
+from grokbench.verdict import Status, Verdict
+
+if TYPE_CHECKING:
+    from grokbench.executor import Progress
+
+_STYLE = {Status.SUPPORTED: "green", Status.REFUTED: "red", Status.INCONCLUSIVE: "yellow"}
+_SHOWN_SLOTS = 8
+_LOG_SECONDS = 10.0
+
+Runs = Sequence[tuple[RunSpec, str, Record]]
+
+
+def _epochs(value: float | None) -> str:
+    return "never" if value is None else f"{value:g}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"
+
+
+def table(verdicts: Sequence[Verdict]) -> Table:
+    """The verdicts of one claim."""
+    baseline, candidate = verdicts[0].arms
+    out = Table(title=f"Is {candidate} earlier than {baseline}?", title_justify="left", title_style="bold")
+    out.add_column("task")
+    out.add_column("softmax")
+    out.add_column(f"{baseline}\nmedian epoch", justify="right")
+    out.add_column(f"{candidate}\nmedian epoch", justify="right")
+    out.add_column("grokked\nof pairs", justify="right")
+    out.add_column("time ratio\n(95 % interval)", justify="right")
+    out.add_column("adjusted\np", justify="right")
+    out.add_column("verdict")
+    for v in verdicts:
+        if v.cell is None:
+            out.add_section()
+        reverse = v.status is Status.REFUTED or (v.status is Status.INCONCLUSIVE and v.ratio > 1)
+        p = v.p_reverse_adjusted if reverse else v.p_adjusted
+        out.add_row(
+            v.cell.task.name if v.cell else "pooled",
+            v.cell.softmax if v.cell else "",
+            _epochs(v.median[baseline]),
+            _epochs(v.median[candidate]),
+            f"{v.grokked[baseline]}, {v.grokked[candidate]} / {v.pairs}",
+            f"{v.ratio:.2f} ({v.interval[0]:.2f}–{v.interval[1]:.2f})",
+            f"{_p(p)}{' later' if reverse else ''}",
+            Text(v.status.value, _STYLE[v.status]),
+        )
+    return out
+
+
+def _notes(verdicts: Sequence[Verdict], runs: Runs) -> list[str]:
+    """What a reader has to know of the runs behind the tables."""
+    counts = {outcome: sum(record.time.outcome is outcome for _, _, record in runs) for outcome in Outcome}
+    lines = [f"{len(runs)} runs: " + ", ".join(f"{n} {outcome.value}" for outcome, n in counts.items())]
+    origins = list(dict.fromkeys(record.provenance for _, _, record in runs))
+    for origin in origins:
+        commit = (origin.commit or "no commit")[:10] + (", changed" if origin.dirty else "")
+        lines.append(
+            f"trained by grokbench {origin.grokbench} ({commit}), torch {origin.torch}, "
+            f"{origin.device}, {origin.threads} threads"
+        )
+    if len(origins) > 1:
+        lines.append("The records come from different machines or versions; arms may differ in more than is compared.")
+    lines += [f"{v.id}: {v.reason}" for v in verdicts if v.status is not Status.SUPPORTED]
+    return lines
+
+
+def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
+    """The tables of all claims and the notes, at most `width` columns wide."""
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False)
+    for claim in dict.fromkeys(v.claim for v in verdicts):
+        console.print(table([v for v in verdicts if v.claim == claim]))
+    for line in _notes(verdicts, runs):
+        console.print(line, soft_wrap=True, markup=False)
+    return buffer.getvalue()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+class Display:
+    """Shows the training: live on a terminal, else a line every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        self._last = 0.0
+        self._began = time.monotonic()
+
+    def close(self) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Draw, at most four times a second; without a terminal, at most every ten seconds."""
+        now = time.monotonic()
+        if now - self._last < (0.25 if self._live else _LOG_SECONDS):
+            return
+        self._last = now
+        if self._live:
+            if not self._live.is_started:
+                self._live.start()
+            self._live.update(self._picture(progress), refresh=True)
+        else:
+            self._console.print(self._line(progress), highlight=False)
+
+    def _line(self, progress: Progress) -> str:
+        left = "…"
+        if progress.trained:
+            left = _clock(progress.seconds / progress.trained * (progress.wanted - progress.done))
+        elapsed = _clock(time.monotonic() - self._began)
+        return f"{progress.done} of {progress.wanted} runs done, {elapsed} passed, about {left} left"
+
+    def _picture(self, progress: Progress) -> Group:
+        slots = Table(box=None, padding=(0, 2, 0, 0))
+        for name in ("task", "softmax", "optimizer"):
+            slots.add_column(name)
+        for name in ("replica", "epoch", "training", "validation"):
+            slots.add_column(name, justify="right")
+        for r in progress.running[:_SHOWN_SLOTS]:
+            run = r.run
+            slots.add_row(
+                run.task.name,
+                run.softmax,
+                run.optimizer.name,
+                str(run.replica),
+                str(r.epoch),
+                f"{r.train_accuracy:.1%}",
+                f"{r.validation_accuracy:.1%}",
+            )
+        hidden = len(progress.running) - _SHOWN_SLOTS
+        more = [Text(f"and {hidden} more slots", "dim")] if hidden > 0 else []
+        bar = ProgressBar(total=progress.wanted, completed=progress.done, width=60)
+        return Group(Text(self._line(progress)), bar, slots, *more)

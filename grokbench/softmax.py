@@ -1,0 +1,96 @@
+"""Softmax, stablemax and sparsemax: probabilities, and for each the loss that belongs to it.
+
+Probabilities take scores z (..., C) to the simplex (..., C). Losses take scores (..., C) and labels (...) to one
+loss a row (...). Stablemax follows Prieto et al. 2025 (arXiv 2501.04697); sparsemax and its loss follow Martins
+and Astudillo 2016 (arXiv 1602.02068).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def softmax(z: Tensor) -> Tensor:
+    """exp(z_i) / Σ exp(z_j)."""
+    return z.softmax(-1)
+
+
+def softmax_loss(z: Tensor, labels: Tensor) -> Tensor:
+    """−log softmax(z)_y."""
+    return _cross_entropy(z, labels)
+
+
+def _log_s(z: Tensor) -> Tensor:
+    """Log s(z) = sign(z)·log1p(|z|), with slope 1/(1 + |z|) everywhere, at z = 0 and z = 1 too.
+
+    Each branch sees only its own side of zero, so that neither can poison the other's gradient.
+    """
+    return torch.where(z >= 0, z.clamp(min=0).log1p(), -(-z).clamp(min=0).log1p())
+
+
+def stablemax(z: Tensor) -> Tensor:
+    """s(z_i) / Σ s(z_j) with s(z) = z + 1 for z ≥ 0 and 1/(1 − z) below. Not invariant to shifts."""
+    return _log_s(z).softmax(-1)
+
+
+def stablemax_loss(z: Tensor, labels: Tensor) -> Tensor:
+    """−log stablemax(z)_y, in logarithms throughout."""
+    return _cross_entropy(_log_s(z), labels)
+
+
+def sparsemax(z: Tensor) -> Tensor:
+    """The Euclidean projection of z on the simplex: max(z − τ, 0) with τ such that the sum is 1."""
+    z = z - z.amax(-1, keepdim=True).detach()  # the projection is shift-invariant; large scores lose no digits
+    ordered = z.sort(-1, descending=True).values
+    excess = ordered.cumsum(-1) - 1
+    rank = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
+    support = (rank * ordered > excess).sum(-1, keepdim=True)  # (..., 1), at least 1
+    tau = excess.gather(-1, support - 1) / support
+    return (z - tau).clamp(min=0)
+
+
+class _SparsemaxLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, labels: Tensor) -> Tensor:
+        p = sparsemax(z)
+        shifted = z - z.gather(-1, labels[..., None])  # makes ⟨p − e_y, z⟩ a sum of p-weighted gaps to the label
+        loss = 0.5 * (1 - p.square().sum(-1)) + (p * shifted).sum(-1)
+        slope = p.scatter_add(-1, labels[..., None], -torch.ones_like(p[..., :1]))
+        ctx.save_for_backward(slope)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (slope,) = ctx.saved_tensors
+        return grad[..., None] * slope, None
+
+
+def sparsemax_loss(z: Tensor, labels: Tensor) -> Tensor:
+    """The Fenchel–Young loss ½(1 − ‖p‖²) + ⟨p − e_y, z⟩ with p = sparsemax(z); its gradient is p − e_y.
+
+    −log p would be infinite off the support.
+    """
+    loss: Tensor = _SparsemaxLoss.apply(z, labels)  # type: ignore[no-untyped-call]
+    return loss
+
+
+def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    losses = F.cross_entropy(scores.flatten(0, -2), labels.flatten(), reduction="none")
+    return losses.view(labels.shape)
+
+
+class Softmax(NamedTuple):
+    probabilities: Callable[[Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+
+SOFTMAX: dict[str, Softmax] = {
+    "softmax": Softmax(softmax, softmax_loss),
+    "stablemax": Softmax(stablemax, stablemax_loss),
+    "sparsemax": Softmax(sparsemax, sparsemax_loss),
+}

@@ -1,0 +1,1 @@
+"""The cases: `pytest --pyargs grokbench.suite --grok-preset ci`."""
