@@ -132,7 +132,7 @@ class Ensemble:
         return self._tokens[slot, rows], self._labels[slot, rows]
 
     def _dropout(self, x: Tensor, branch: int) -> Tensor:
-        """X (E, ...) with units zeroed at the model's rate, and the others scaled up."""
+        """x (E, ...) with units zeroed at the model's rate, and the others scaled up."""
         rate = self._model.dropout
         keep = rng.keep_mask(self._keys, self._steps, branch, x[0].numel(), rate)
         return x * keep.view(x.shape) / (1 - rate)

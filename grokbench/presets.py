@@ -33,8 +33,8 @@ def _tasks(modulus: int) -> tuple[TaskSpec, ...]:
 
 # Rates by the rule in benchmarks/tune_ci.py; weight decay equal in both arms, as published.
 _CI_OPTIMIZERS = {
-    "adamw": "adamw(lr=0.004, weight_decay=1.0)",
-    "muon": "muon(lr=0.02, weight_decay=1.0, adamw_lr=0.004)",
+    "adamw": "adamw(lr=0.008, weight_decay=1.0)",
+    "muon": "muon(lr=0.01, weight_decay=1.0, adamw_lr=0.008)",
 }
 _CI_MODEL = ModelSpec(width=64, depth=1, heads=4, feed_forward=256)
 

@@ -49,7 +49,8 @@ def sparsemax(z: Tensor) -> Tensor:
     ordered = z.sort(-1, descending=True).values
     excess = ordered.cumsum(-1) - 1
     rank = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
-    support = (rank * ordered > excess).sum(-1, keepdim=True)  # (..., 1), at least 1
+    # (..., 1) sizes; never 0 by arithmetic, but NaN compares as False and must not fail the other rows
+    support = (rank * ordered > excess).sum(-1, keepdim=True).clamp(min=1)
     tau = excess.gather(-1, support - 1) / support
     return (z - tau).clamp(min=0)
 
@@ -65,7 +66,7 @@ class _SparsemaxLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return grad[..., None] * slope, None
 
@@ -75,7 +76,7 @@ def sparsemax_loss(z: Tensor, labels: Tensor) -> Tensor:
 
     −log p would be infinite off the support.
     """
-    loss: Tensor = _SparsemaxLoss.apply(z, labels)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SparsemaxLoss.apply(z, labels)
     return loss
 
 

@@ -105,7 +105,7 @@ class TaskSpec:
     def rows(self) -> int:
         """Number of distinct questions."""
         if self.bits is not None:
-            return 2**self.bits
+            return 1 << self.bits
         assert self.modulus is not None
         return self.modulus * (self.modulus - 1 if self.name == "div" else self.modulus)
 
@@ -129,7 +129,7 @@ class TaskSpec:
     def operands(self) -> int:
         """Number of values that an operand token can take."""
         if self.bits_per_token is not None:
-            return int(2**self.bits_per_token)
+            return 1 << self.bits_per_token
         assert self.modulus is not None
         return self.modulus
 

@@ -6,6 +6,7 @@ Shapes: N rows, T tokens, E replicas.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -29,7 +30,7 @@ def generate(spec: TaskSpec) -> TaskData:
     p = spec.modulus
     assert p is not None
     pairs = [(a, b) for a in range(p) for b in range(p) if spec.name != "div" or b != 0]
-    answers = {
+    answers: dict[str, Callable[[int, int], int]] = {
         "add": lambda a, b: (a + b) % p,
         "sub": lambda a, b: (a - b) % p,
         "mul": lambda a, b: a * b % p,
@@ -43,7 +44,8 @@ def generate(spec: TaskSpec) -> TaskData:
 
 
 def _parity(spec: TaskSpec) -> TaskData:
-    assert spec.bits is not None and spec.bits_per_token is not None
+    assert spec.bits is not None
+    assert spec.bits_per_token is not None
     operator, equals = spec.operands, spec.operands + 1
     numbers = torch.arange(spec.rows)
     shifts = torch.arange(spec.bits - spec.bits_per_token, -1, -spec.bits_per_token)

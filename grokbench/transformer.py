@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
@@ -127,36 +128,38 @@ class _Silu(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx: Any, z: Tensor) -> Tensor:
         gate = z.neg().exp_().add_(1).reciprocal_()
         ctx.save_for_backward(z, gate)
         return z * gate
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         z, gate = ctx.saved_tensors
         # gate·(1 + z·(1 − gate))
-        return (1 - gate).mul_(z).add_(1).mul_(gate).mul_(grad)
+        slope: Tensor = (1 - gate).mul_(z).add_(1).mul_(gate).mul_(grad)
+        return slope
 
 
 def silu(z: Tensor) -> Tensor:
-    out: Tensor = _Silu.apply(z)  # type: ignore[no-untyped-call]
+    out: Tensor = _Silu.apply(z)
     return out
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """X (E, ..., in), weight (E, out, in) -> (E, ..., out)."""
-    return torch.bmm(x.flatten(1, -2), weight.transpose(1, 2)).view(*x.shape[:-1], weight.shape[1])
+    """x (E, ..., in), weight (E, out, in) -> (E, ..., out)."""
+    product = torch.bmm(x.flatten(1, -2), weight.transpose(1, 2))
+    return product.view(*x.shape[:-1], weight.shape[1])
 
 
 def rms_norm(x: Tensor, gain: Tensor) -> Tensor:
-    """X (E, B, Q, D) over its root mean square, times gain (E, D)."""
+    """x (E, B, Q, D) over its root mean square, times gain (E, D)."""
     scale = (x.square().mean(-1, keepdim=True) + NORM_EPSILON).rsqrt()
     return x * scale * gain[:, None, None]
 
 
 def embed(tokens: Tensor, table: Tensor) -> Tensor:
-    """Tokens (E, B, T), table (E, V, D) -> (E, B, T, D): the token's integer is its row."""
+    """tokens (E, B, T), table (E, V, D) -> (E, B, T, D): the token's integer is its row."""
     offsets = torch.arange(table.shape[0], device=tokens.device)[:, None, None] * table.shape[1]
     return functional.embedding(tokens + offsets, table.reshape(-1, table.shape[-1]))
 
@@ -166,12 +169,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     scale = q.shape[-1] ** -0.5
     queries, positions = q.shape[2], k.shape[2]
     if queries == 1:  # every key is visible; products this thin are faster as sums
-        weights = (q * k).sum(-1, keepdim=True).mul(scale).softmax(2)  # (E, B, T, H, 1)
-        return (weights * v).sum(2, keepdim=True)
+        shares = (q * k).sum(-1, keepdim=True).mul(scale).softmax(2)  # (E, B, T, H, 1)
+        return (shares * v).sum(2, keepdim=True)
     q, k, v = (x.transpose(2, 3) for x in (q, k, v))  # (E, B, H, ·, K)
-    hidden = torch.ones(queries, positions, dtype=torch.bool, device=q.device).triu(positions - queries + 1)
-    scores = (q @ k.transpose(-1, -2) * scale).masked_fill(hidden, -torch.inf)
-    return (scores.softmax(-1) @ v).transpose(2, 3)
+    later = torch.ones(queries, positions, dtype=torch.bool, device=q.device).triu(positions - queries + 1)
+    scores = (q @ k.transpose(-1, -2) * scale).masked_fill(later, -torch.inf)
+    mixed: Tensor = scores.softmax(-1) @ v
+    return mixed.transpose(2, 3)
 
 
 def forward(model: ModelSpec, weights: dict[str, Tensor], tokens: Tensor, dropout: Dropout | None = None) -> Tensor:
@@ -197,7 +201,7 @@ def forward(model: ModelSpec, weights: dict[str, Tensor], tokens: Tensor, dropou
             y = rms_norm(x, w["attention_norm"])
             x = x[:, :, -queries:]
             projected = [linear(z, role) for z, role in zip((y[:, :, -queries:], y, y), roles, strict=True)]
-        q, k, v = (z.unflatten(-1, (heads, head)) for z in projected)
+        q, k, v = (z.view(*z.shape[:-1], heads, head) for z in projected)
         mixed = attend(_rotate(q, cos[-queries:], sin[-queries:]), _rotate(k, cos, sin), v)
         y = linear(mixed.flatten(-2), w["attention.output"])
         x = x + (dropout(y, 2 * i) if dropout else y)

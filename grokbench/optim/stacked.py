@@ -45,7 +45,7 @@ class Rule:
         self._lr, self._decay = (weights.flat.new_zeros(len(weights.flat), 1) for _ in range(2))
 
     def load(self, slot: int, run: RunSpec) -> None:
-        hyper = dict(run.optimizer.hyperparameters)
+        hyper: dict[str, Any] = dict(run.optimizer.hyperparameters)
         for tensor in self._state.values():
             tensor[slot] = 0
         self._lr[slot] = hyper[self._lr_name]
