@@ -110,14 +110,14 @@ def _run(options: argparse.Namespace) -> int:
         export.write(options.json, verdicts, runs)
     if watch.usage:
         raise UsageError(str(watch.usage))
-    if watch.interrupted:
-        print("grokbench: interrupted; finished runs are in the store", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
-    if watch.failure or code not in (0, 1):
+    if watch.failure or code not in (0, 1) and not watch.interrupted:
         print(log, file=sys.stderr)  # noqa: T201
         reason = watch.failure or f"pytest ended with code {code}"
         print(f"grokbench: the machine failed: {reason}; finished runs are in the store", file=sys.stderr)  # noqa: T201
         return MACHINE
+    if watch.interrupted:
+        print("grokbench: interrupted; finished runs are in the store", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
     return exit_code(verdicts, strict=options.strict)
 
 
@@ -156,7 +156,7 @@ class _Watch:
     def pytest_grokbench_progress(self, progress: Any) -> None:
         self.display.update(progress)
 
-    def pytest_keyboard_interrupt(self) -> None:
+    def pytest_keyboard_interrupt(self) -> None:  # called when a session is stopped for a failure, too
         self.interrupted = True
 
     def pytest_exception_interact(self, node: Any, call: Any) -> None:

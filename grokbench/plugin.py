@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from grokbench.executor import Progress
     from grokbench.session import Case, Options, Session
+    from grokbench.verdict import Verdict
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--grok-preset": {"metavar": "NAME", "help": "smoke, ci or paper (default: ci)"},
@@ -142,7 +143,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """The controller of xdist collects nothing itself; learn from its workers what was selected."""
     seen = node.config.stash.setdefault(_SEEN, set())
-    seen.update(test.partition("[")[2].removesuffix("]") for test in ids if "grok" in test)
+    seen.update(test.partition("[")[2].removesuffix("]") for test in ids)
 
 
 @pytest.fixture(scope="session")
@@ -152,20 +153,19 @@ def grok(pytestconfig: pytest.Config) -> Session:
 
 
 @pytest.fixture
-def grok_verdict(grok: Session, grok_case: Case, record_property: Any) -> Any:
-    """The verdict of the present case; also a property of the test in JUnit reports."""
+def grok_verdict(grok: Session, grok_case: Case, request: pytest.FixtureRequest) -> Verdict:
+    """The verdict of the present case; also properties of the test in JUnit reports."""
     verdict = grok.verdict(grok_case)
-    for name in ("status", "pairs", "ratio", "p"):
-        value = getattr(verdict, name)
-        record_property(f"grok_{name}", getattr(value, "value", value))
+    properties = {"status": verdict.status.value, "pairs": verdict.pairs, "ratio": verdict.ratio, "p": verdict.p}
+    request.node.user_properties += [(f"grok_{name}", value) for name, value in properties.items()]
     return verdict
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     session = config.stash.get(_SESSION, None)
     if session is None and (seen := config.stash.get(_SEEN, None)):
-        known = _cases(config)
-        session = _session(config, [known[name] for name in known if name in seen])
+        selected = [case for name, case in _cases(config).items() if name in seen]
+        session = _session(config, selected) if selected else None
     if session is None:
         return
     from grokbench.report import export, terminal

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -39,31 +40,44 @@ def _p(value: float) -> str:
 def table(verdicts: Sequence[Verdict]) -> Table:
     """The verdicts of one claim."""
     baseline, candidate = verdicts[0].arms
-    out = Table(title=f"Is {candidate} earlier than {baseline}?", title_justify="left", title_style="bold")
-    out.add_column("task")
-    out.add_column("softmax")
-    out.add_column(f"{baseline}\nmedian epoch", justify="right")
-    out.add_column(f"{candidate}\nmedian epoch", justify="right")
-    out.add_column("grokked\nof pairs", justify="right")
-    out.add_column("time ratio\n(95 % interval)", justify="right")
-    out.add_column("adjusted\np", justify="right")
-    out.add_column("verdict")
+    out = Table(
+        title=f"Does {candidate} grok earlier than {baseline}?",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    out.add_column("task", no_wrap=True)
+    out.add_column("softmax", no_wrap=True)
+    for label in (baseline, candidate):
+        out.add_column(f"{label}\nmedian", justify="right")
+    out.add_column("grokked\nof pairs", justify="right", no_wrap=True)
+    out.add_column("time\nratio", justify="right", no_wrap=True)
+    out.add_column("95 %\ninterval", justify="right", no_wrap=True)
+    out.add_column("adjusted\np", justify="right", no_wrap=True)
+    out.add_column("\nverdict", no_wrap=True)
     for v in verdicts:
         if v.cell is None:
             out.add_section()
-        reverse = v.status is Status.REFUTED or (v.status is Status.INCONCLUSIVE and v.ratio > 1)
-        p = v.p_reverse_adjusted if reverse else v.p_adjusted
+        p, side = (v.p_reverse_adjusted, "later") if _against(v) else (v.p_adjusted, "earlier")
+        verdict = v.status.value if v.status is Status.INCONCLUSIVE else f"{v.status.value}: {side}"
         out.add_row(
             v.cell.task.name if v.cell else "pooled",
             v.cell.softmax if v.cell else "",
             _epochs(v.median[baseline]),
             _epochs(v.median[candidate]),
-            f"{v.grokked[baseline]}, {v.grokked[candidate]} / {v.pairs}",
-            f"{v.ratio:.2f} ({v.interval[0]:.2f}–{v.interval[1]:.2f})",
-            f"{_p(p)}{' later' if reverse else ''}",
-            Text(v.status.value, _STYLE[v.status]),
+            f"{v.grokked[baseline]}, {v.grokked[candidate]} of {v.pairs}",
+            f"{v.ratio:.2f}",
+            f"{v.interval[0]:.2f}–{v.interval[1]:.2f}",
+            _p(p),
+            Text(verdict, _STYLE[v.status]),
         )
     return out
+
+
+def _against(v: Verdict) -> bool:
+    """Whether the evidence, such as it is, speaks against the claim."""
+    return v.status is Status.REFUTED or (v.status is Status.INCONCLUSIVE and v.p_reverse < v.p)
 
 
 def _notes(verdicts: Sequence[Verdict], runs: Runs) -> list[str]:

@@ -1,0 +1,161 @@
+"""The executor: every run trained once, bit-identical in any company, and no failure of the machine is data."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from grokbench import executor as executor_module
+from grokbench.ensemble import Ensemble
+from grokbench.executor import Executor
+from grokbench.grok import Outcome, grok_time
+from grokbench.optim.registry import parse
+from grokbench.spec import RunSpec, UsageError
+from grokbench.store import Store
+
+P = tiny.PRESET
+
+
+def a_run(replica=0, optimizer="muon(lr=0.05, adamw_lr=0.02)", task=0, softmax="softmax", **criterion) -> RunSpec:
+    rule = dataclasses.replace(P.criterion, **criterion)
+    return RunSpec(P.tasks[task], softmax, P.model, parse(optimizer), rule, P.batch, replica)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with_leases = Store(tmp_path / "store.sqlite")
+    yield with_leases
+    with_leases.close()
+
+
+def test_records_are_the_same_alone_and_through_slots_that_are_refilled_and_dropped(store, tmp_path, monkeypatch):
+    runs = [a_run(r, budget=10 + 7 * (r % 3)) for r in range(7)] + [a_run(r, task=1) for r in range(3)]
+    monkeypatch.setitem(executor_module.SLOTS, "cpu", 3)
+    together = Executor(store, "cpu").records(runs)
+    for run in (runs[0], runs[4], runs[6], runs[9]):
+        other = Store(tmp_path / f"{run.digest}.sqlite")
+        alone = Executor(other, "cpu").records([run])[run.digest]
+        other.close()
+        assert alone.time == together[run.digest].time
+        assert alone.trace == together[run.digest].trace
+
+
+def test_grok_times_follow_from_the_stored_curves(store):
+    runs = [a_run(r) for r in range(4)]
+    for run in runs:
+        record = Executor(store, "cpu").records([run])[run.digest]
+        assert record.time == grok_time(record.trace, run.criterion)
+        assert record.time.epochs == len(record.trace.epoch)
+
+
+def test_what_is_in_the_store_is_not_trained_again(store, monkeypatch):
+    runs = [a_run(r) for r in range(2)]
+    first = Executor(store, "cpu").records(runs)
+    monkeypatch.setattr(Ensemble, "epoch", lambda *_: pytest.fail("trained again"))
+    again = Executor(store, "cpu")
+    assert again.records(runs) == first
+    assert again.progress().done == 2
+    assert again.progress().trained == 0
+
+
+def test_a_run_ends_as_soon_as_its_answer_is_known(store):
+    run = a_run(hold=2)
+    time = Executor(store, "cpu").records([run])[run.digest].time
+    assert time.outcome is Outcome.GROKKED
+    assert time.epochs == time.sustained + 2 < run.criterion.budget
+
+
+def test_only_a_run_that_used_its_whole_budget_is_censored(store):
+    run = a_run(optimizer="sgd(lr=0.0)", budget=5)
+    time = Executor(store, "cpu").records([run])[run.digest].time
+    assert (time.outcome, time.epochs, time.epoch) == (Outcome.CENSORED, 5, None)
+
+
+def test_a_run_whose_loss_leaves_the_finite_numbers_has_diverged(store):
+    sick, healthy = a_run(optimizer="sgd(lr=1e30)"), a_run(optimizer="sgd(lr=0.1)", budget=5)
+    records = Executor(store, "cpu").records([sick, healthy])
+    time = records[sick.digest].time
+    assert (time.outcome, time.epoch) == (Outcome.DIVERGED, None)
+    assert time.epochs < 5
+    assert records[healthy.digest].time.outcome is Outcome.CENSORED
+
+
+def test_free_slots_take_runs_that_are_needed_later(store):
+    now, later = a_run(0), a_run(1)
+    filling = Executor(store, "cpu")
+    filling.need([now, later])
+    filling.records([now])
+    assert store.get([later.digest]) or any(r.run == later for r in filling.progress().running)
+
+
+def test_without_fill_only_what_is_wanted_is_trained(store):
+    now, later = a_run(0), a_run(1)
+    sharing = Executor(store, "cpu", fill=False)
+    sharing.need([now, later])
+    sharing.records([now])
+    assert not store.get([later.digest])
+    assert not sharing.progress().running
+
+
+def test_progress_is_reported_after_every_epoch(store):
+    seen = []
+    runs = [a_run(r, optimizer="sgd(lr=0.0)", budget=3) for r in range(2)]
+    Executor(store, "cpu", listener=seen.append).records(runs)
+    assert [(p.wanted, p.done, len(p.running)) for p in seen] == [(2, 0, 2), (2, 0, 2), (2, 2, 0)]
+    assert [r.epoch for r in seen[1].running] == [2, 2]
+
+
+@pytest.mark.parametrize("error", [MemoryError("planted"), OSError(28, "No space left on device")])
+def test_a_failure_of_the_machine_is_raised_and_never_data(store, monkeypatch, error):
+    done, failing = a_run(0, budget=2), a_run(1)
+    Executor(store, "cpu").records([done])
+    epoch = Ensemble.epoch
+    calls = iter([False, False, True])
+
+    def fail_late(self):
+        if next(calls):
+            raise error
+        return epoch(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ensemble, "epoch", fail_late)
+        with pytest.raises(type(error)):
+            Executor(store, "cpu").records([done, failing])
+    assert list(store.get([done.digest, failing.digest])) == [done.digest]
+    assert Executor(store, "cpu").records([failing])[failing.digest].time.epochs > 2
+
+
+def test_an_unknown_device_is_refused(store):
+    with pytest.raises(UsageError, match="unknown device 'tpu': choose from auto, cpu, cuda"):
+        Executor(store, "tpu")
+
+
+def test_processes_that_share_a_store_train_nothing_twice(tmp_path):
+    path = tmp_path / "shared.sqlite"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    workers = [
+        subprocess.Popen([sys.executable, "-c", _WORKER, str(path)], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    trained = [int(worker.communicate(timeout=100)[0]) for worker in workers]
+    assert sum(trained) == 24
+    shared = Store(path)
+    assert len(shared.get(run.digest for run in (a_run(r, task=t) for r in range(12) for t in range(2)))) == 24
+    shared.close()
+
+
+_WORKER = """
+import sys
+from test_executor import Executor, Store, a_run
+sharing = Executor(Store(sys.argv[1]), "cpu", 1, fill=False)
+for task in range(2):
+    for half in range(2):
+        sharing.records([a_run(r, task=task) for r in range(6 * half, 6 * half + 6)])
+print(sharing.progress().trained)
+"""
