@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         export.write(options.json, verdicts, runs)
     if watch.usage:
         raise UsageError(str(watch.usage))
-    if watch.failure or code not in (0, 1) and not watch.interrupted:
+    if watch.failure or (code not in (0, 1) and not watch.interrupted):
         print(log, file=sys.stderr)  # noqa: T201
         reason = watch.failure or f"pytest ended with code {code}"
         print(f"grokbench: the machine failed: {reason}; finished runs are in the store", file=sys.stderr)  # noqa: T201

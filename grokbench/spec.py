@@ -206,9 +206,12 @@ class OptimizerSpec:
     def __post_init__(self) -> None:
         _whole("warmup", self.warmup, 0)
         for name, value in self.hyperparameters:
-            numeric = isinstance(value, int | float) and not isinstance(value, bool)
-            if numeric and (not math.isfinite(value) or value < 0):  # type: ignore[arg-type, operator]
-                raise UsageError(f"{self.name}: {name} must be finite and not negative, not {value}")
+            if isinstance(value, int | float):
+                valid = math.isfinite(value) and value >= 0
+                _require(valid, f"{self.name}: {name} must be finite and not negative, not {value}")
+            elif isinstance(value, tuple):  # coefficients may well be negative
+                valid = all(math.isfinite(v) for v in value if isinstance(v, int | float))
+                _require(valid, f"{self.name}: {name} must be finite, not {value}")
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.hyperparameters)[name]
@@ -286,5 +289,14 @@ class RunSpec:
 
 
 def _hash(content: dict[str, Any], size: int) -> bytes:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=size).digest()
+
+
+def _canonical(value: Any) -> Any:
+    """Equal values written alike: 1.0 and True as 1."""
+    if isinstance(value, dict):
+        return {key: _canonical(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    return int(value) if isinstance(value, int | float) and value == int(value) else value

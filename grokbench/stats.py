@@ -29,9 +29,10 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
     of signs is equally likely (Fisher 1935). Exact up to 16 pairs, else from 99 999 random patterns, of which
     the observed one counts as one more.
     """
-    n = len(differences)
-    resamples = np.inf if n <= EXACT_BLOCKS else RESAMPLES
-    zeros = np.zeros(n)
+    resamples = np.inf if len(differences) <= EXACT_BLOCKS else RESAMPLES
+    if len(differences) == 1:  # scipy wants two; a tie more changes no p-value
+        differences = np.append(differences, 0.0)
+    zeros = np.zeros(len(differences))
 
     def mean(a: Floats, b: Floats, axis: int) -> Floats:
         return np.mean(a - b, axis=axis)  # type: ignore[no-any-return]

@@ -25,7 +25,8 @@ from grokbench.spec import RunSpec, UsageError
 
 APPLICATION_ID = 0x67726F6B  # "grok"
 SCHEMA_VERSION = 1
-LEASE_SECONDS = 600.0  # after this without renewal, a lease of a process on another machine is void
+_MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
+LEASE_SECONDS = 600.0  # after this without renewal, the lease of a process on another machine is void
 
 _SCHEMA = """
 CREATE TABLE provenance (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
@@ -43,8 +44,14 @@ CREATE TABLE runs (
     finished REAL NOT NULL,
     provenance INTEGER NOT NULL REFERENCES provenance(id)
 ) WITHOUT ROWID;
-CREATE TABLE leases (digest TEXT PRIMARY KEY, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
-    renewed REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE leases (
+    digest TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    started TEXT NOT NULL,
+    renewed REAL NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -69,21 +76,34 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._owner = uuid.uuid4().hex
+        self._check_file()
+        self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:
-            self._db = self._open()
+            self._check_schema()
         except sqlite3.DatabaseError as error:
-            if "not a database" in str(error):
-                raise UsageError(f"{self.path} is not a grokbench store; it was left as it is") from None
+            self._db.close()
             raise UsageError(f"cannot open the store {self.path}: {error}") from None
+        except UsageError:
+            self._db.close()
+            raise
 
-    def _open(self) -> sqlite3.Connection:
+    def _check_file(self) -> None:
+        """Refuse, before SQLite could write to it, what is no database."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot make the folder of the store {self.path}: {error.strerror}") from None
         if self.path.is_dir() or not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
             raise UsageError(f"cannot write the store {self.path}")
-        db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                head = file.read(len(_MAGIC))
+            if head not in (b"", _MAGIC):
+                raise UsageError(f"{self.path} is not a grokbench store; it was left as it is")
+
+    def _check_schema(self) -> None:
+        """Make a new file a store, and refuse one that is somebody else's or from a newer version."""
+        db = self._db
         with _Transaction(db):
             (identity,) = db.execute("PRAGMA application_id").fetchone()
             (schema,) = db.execute("PRAGMA user_version").fetchone()
@@ -99,7 +119,6 @@ class Store:
                 raise UsageError(
                     f"{self.path} has schema {schema}, from a newer grokbench; this one reads up to {SCHEMA_VERSION}"
                 )
-        return db
 
     def close(self) -> None:
         """Give the leases back and close the file."""
@@ -143,12 +162,12 @@ class Store:
             if done.fetchone():
                 return False
             row = self._db.execute(
-                "SELECT owner, host, pid, renewed FROM leases WHERE digest = ?", (digest,)
+                "SELECT owner, host, pid, started, renewed FROM leases WHERE digest = ?", (digest,)
             ).fetchone()
             if row and row[0] != self._owner and _alive(*row[1:]):
                 return False
-            lease = (digest, self._owner, socket.gethostname(), os.getpid(), time.time())
-            self._db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)", lease)
+            lease = (digest, self._owner, socket.gethostname(), os.getpid(), _started(os.getpid()), time.time())
+            self._db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", lease)
         return True
 
     def renew(self) -> None:
@@ -169,15 +188,25 @@ class _Transaction:
         self._db.execute("ROLLBACK" if kind else "COMMIT")
 
 
-def _alive(host: str, pid: int, renewed: float) -> bool:
-    if host == socket.gethostname():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-    return time.time() - renewed < LEASE_SECONDS
+def _alive(host: str, pid: int, started: str, renewed: float) -> bool:
+    """Whether the holder of a lease still runs. On this machine that can be seen; of another one only heard."""
+    if host != socket.gethostname():
+        return time.time() - renewed < LEASE_SECONDS
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return _started(pid) == started
+
+
+def _started(pid: int) -> str:
+    """When a process began, in the kernel's ticks, to tell it from a later one of the same number; "" if unknown."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 # The arrays of a `Trace`, in order, little-endian.

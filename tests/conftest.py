@@ -7,10 +7,10 @@ import os
 # The models here are tiny. More threads gain nothing, and waiting threads cost much where tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import tiny as tiny_preset  # noqa: E402
+import pytest
+import tiny as tiny_preset
 
-from grokbench import presets  # noqa: E402
+from grokbench import presets
 
 
 @pytest.fixture

@@ -101,7 +101,10 @@ def test_json_has_the_documented_form(capsys):
         (["--optimizer", "adam", "--optimizer", "muon"], "unknown optimizer 'adam': choose from adamw, muon, sgd"),
         (["--optimizer", "muon"], "a comparison needs two optimizers, the baseline first, not only 'muon'"),
         (["--optimizer", "muon", "--optimizer", "muon"], "'muon' is named twice"),
-        (["--optimizer", "muon(lr=-1)", "--optimizer", "adamw"], "muon: lr must be finite and not negative, not -1"),
+        (
+            ["--optimizer", "muon(lr=-1)", "--optimizer", "adamw"],
+            "muon: lr must be finite and not negative, not -1",
+        ),
         (["--optimizer", "nowhere:Opt", "--optimizer", "adamw"], "cannot import the optimizer 'nowhere:Opt'"),
         (["--replicas", "0"], "replicas must be at least 1, not 0"),
         (["--threads", "0"], "threads must be at least 1, not 0"),

@@ -65,7 +65,7 @@ def test_agrees_where_a_batch_is_ragged_and_where_it_is_the_whole_training_set(n
         spec = task(name, 7, bits=6, bits_per_token=1)
         run = RunSpec(spec, "softmax", model, parse(OPTIMIZERS[0]), GrokCriterion(50), batch, 0)
         ensemble = ensemble_of([run])
-        module, losses = reference.train(run, ensemble.weights(0), 3)
+        _, losses = reference.train(run, ensemble.weights(0), 3)
         assert [float(ensemble.train()) for _ in range(3)] == pytest.approx(losses, rel=1e-9)
 
 

@@ -152,6 +152,10 @@ def test_other_sessions_neither_import_torch_nor_write_a_store(pytester):
 
 
 def test_importing_the_plugin_imports_pytest_and_the_standard_library_alone():
-    probe = "import sys; import grokbench.plugin; print([m for m in sys.modules if m.split('.')[0] in ('torch', 'scipy', 'numpy', 'rich')])"
+    probe = """
+import sys
+import grokbench.plugin
+print([m for m in sys.modules if m.partition(".")[0] in ("torch", "scipy", "numpy", "rich")])
+"""
     out = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

@@ -86,6 +86,12 @@ _VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def _check(name: str, key: str, value: Any) -> None:
+    valid, wanted = _VALID[key]
+    if not valid(value):
+        raise UsageError(f"{name}: {key} must be {wanted}, not {value!r}")
+
+
 def names() -> tuple[str, ...]:
     """The built-in optimizers and those that installed packages have registered."""
     return (*BUILT_IN, *(e.name for e in importlib.metadata.entry_points(group=ENTRY_POINTS)))
@@ -105,9 +111,7 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
         defaults = BUILT_IN[name].defaults
         for key, value in given.items():
             choose(f"hyperparameter of {name}", key, (*defaults, "warmup"))
-            valid, wanted = _VALID[key]
-            if not valid(value):
-                raise UsageError(f"{name}: {key} must be {wanted}, not {value!r}")
+            _check(name, key, value)
         return OptimizerSpec(name, tuple(sorted({**defaults, **given}.items())), warmup)  # type: ignore[arg-type]
     if ":" not in name:
         choose("optimizer", name, (*names(), "package.module:Attribute"))
@@ -116,7 +120,7 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     choose("kind of parameters", str(parameters), ("all", "matrices"))
     matrices = parameters == "matrices"
     if matrices:
-        given.setdefault("adamw_lr", _ADAMW["lr"])
+        _check(name, "adamw_lr", given.setdefault("adamw_lr", _ADAMW["lr"]))
     elif "adamw_lr" in given:
         raise UsageError(f"{name}: adamw_lr is for plug-ins with parameters='matrices'")
     return OptimizerSpec(name, tuple(sorted(given.items())), warmup, matrices, _fingerprint(_target(name)))  # type: ignore[arg-type]
@@ -127,7 +131,7 @@ def _split(text: str) -> tuple[str, dict[str, Value]]:
     name = name.strip()
     try:
         call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not name:
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args or not name:
             raise ValueError
         given = {str(k.arg): _frozen(ast.literal_eval(k.value)) for k in call.keywords if k.arg}
         if len(given) != len(call.keywords):

@@ -1,0 +1,210 @@
+"""The statistics against enumeration, against other libraries, and under their own null hypothesis."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokbench import stats
+
+# Whole numbers, so that sums are exact and ties are ties.
+DIFFERENCES = st.lists(st.integers(-4, 4), min_size=2, max_size=10)
+
+
+def enumerated(differences: list[int]) -> tuple[float, float]:
+    """Both p-values by trying every pattern of signs, in whole numbers."""
+    observed = sum(differences)
+    sums = [
+        sum(sign * d for sign, d in zip(signs, differences, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
+    less, greater = sum(s <= observed for s in sums), sum(s >= observed for s in sums)
+    return float(Fraction(less, len(sums))), float(Fraction(greater, len(sums)))
+
+
+def p_values(differences: list[int] | list[float], seed: int = 0) -> tuple[float, float]:
+    return stats.sign_flip(np.array(differences, float), np.random.default_rng(seed))
+
+
+@settings(deadline=None, max_examples=80)
+@given(DIFFERENCES)
+def test_sign_flip_is_the_full_enumeration(differences: list[int]) -> None:
+    assert p_values(differences) == pytest.approx(enumerated(differences), abs=1e-12)
+    mirrored = p_values([-d for d in differences])
+    assert mirrored == pytest.approx(enumerated(differences)[::-1], abs=1e-12)
+
+
+@pytest.mark.parametrize("differences", [[0] * 5, [1, -1], [2, 2, -2, 0], [-3] * 10, [0, 0]])
+def test_sign_flip_with_ties_and_zeros(differences: list[int]) -> None:
+    assert p_values(differences) == pytest.approx(enumerated(differences), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9, 12, 16])
+def test_the_smallest_p_is_exact(n: int) -> None:
+    assert p_values([-0.1 * (k + 1) for k in range(n)]) == (2.0**-n, 1.0)
+
+
+@pytest.mark.parametrize("difference", [-5, 0, 5])
+def test_one_pair(difference: int) -> None:
+    assert p_values([difference]) == enumerated([difference])
+
+
+def test_exact_p_values_need_no_generator_state() -> None:
+    rng = np.random.default_rng(3)
+    assert stats.sign_flip(np.array([-1.0, 2.0, -4.0]), rng) == p_values([-1.0, 2.0, -4.0], seed=8)
+
+
+def test_many_pairs_are_sampled_close_to_the_normal_approximation() -> None:
+    differences = np.random.default_rng(1).normal(-0.1, 1, 100)
+    z = differences.sum() / np.sqrt((differences**2).sum())
+    expected = scipy.stats.norm.cdf(z)
+    less, greater = stats.sign_flip(differences, np.random.default_rng(0))
+    assert 0.01 < expected < 0.2, "neither hopeless nor certain"
+    assert less == pytest.approx(expected, abs=0.006)
+    assert greater == pytest.approx(1 - expected, abs=0.006)
+
+
+def test_sampled_p_values_follow_from_the_generator() -> None:
+    differences = list(np.random.default_rng(2).normal(0, 1, 20))
+    assert p_values(differences, seed=5) == p_values(differences, seed=5)
+    assert p_values(differences, seed=5) != p_values(differences, seed=6)
+
+
+def test_a_sampled_p_is_never_zero() -> None:
+    less, greater = p_values([-1.0] * 60)
+    assert less == 1 / (stats.RESAMPLES + 1)
+    assert greater == 1.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 21])
+def test_holm_equals_statsmodels(size: int) -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    rng = np.random.default_rng(size)
+    for p in (rng.random(size), rng.choice([0.0, 0.001, 0.02, 0.5], size)):
+        adjusted = multitest.multipletests(p, method="holm")[1]
+        assert stats.holm(list(p)) == pytest.approx(adjusted.tolist(), abs=1e-15)
+
+
+def test_holm_by_hand_and_of_nothing() -> None:
+    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.holm([0.5, 0.5]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+def times(seed: int, softmaxes: int, replicas: int, scale: float = 1.0) -> np.ndarray:
+    return scale * np.random.default_rng(seed).gamma(4, 25, (softmaxes, replicas))
+
+
+def test_the_ratio_of_one_cell_is_that_of_its_means() -> None:
+    candidate, baseline = np.array([[10.0, 20.0, 30.0]]), np.array([[40.0, 40.0, 40.0]])
+    assert stats.restricted_ratio([candidate], [baseline]) == pytest.approx(0.5)
+
+
+def test_the_ratio_of_many_cells_is_the_geometric_mean_of_theirs() -> None:
+    candidate, baseline = [times(1, 3, 8), times(2, 1, 8)], [times(3, 3, 8), times(4, 1, 8)]
+    ratios = [
+        c.mean() / b.mean() for cs, bs in zip(candidate, baseline, strict=True) for c, b in zip(cs, bs, strict=True)
+    ]
+    assert len(ratios) == 4
+    assert stats.restricted_ratio(candidate, baseline) == pytest.approx(scipy.stats.gmean(ratios))
+    assert stats.restricted_ratio(baseline, candidate) == pytest.approx(1 / scipy.stats.gmean(ratios))
+    # A task that is slower by a hundred times weighs no more than any other.
+    slow = [[c * 100, d] for c, d in (candidate, baseline)]
+    assert stats.restricted_ratio(*slow) == pytest.approx(scipy.stats.gmean(ratios))
+
+
+@pytest.mark.parametrize("level", [0.95, 0.8])
+def test_the_interval_of_one_cell_is_scipys(level: float) -> None:
+    candidate, baseline = times(5, 1, 15, scale=0.7), times(6, 1, 15)
+    ours = stats.ratio_interval([candidate], [baseline], np.random.default_rng(0), level)
+    theirs = scipy.stats.bootstrap(
+        (candidate[0], baseline[0]),
+        lambda c, b, axis: c.mean(axis) / b.mean(axis),
+        paired=True,
+        method="percentile",
+        vectorized=True,
+        confidence_level=level,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), rel=0.03)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32), softmaxes=st.integers(1, 3), tasks=st.integers(1, 2), replicas=st.integers(5, 12))
+def test_the_interval_contains_the_estimate(seed: int, softmaxes: int, tasks: int, replicas: int) -> None:
+    candidate = [times(seed + i, softmaxes, replicas) for i in range(tasks)]
+    baseline = [times(seed + 10 + i, softmaxes, replicas) for i in range(tasks)]
+    low, high = stats.ratio_interval(candidate, baseline, np.random.default_rng(0))
+    assert low <= stats.restricted_ratio(candidate, baseline) <= high
+    assert (low, high) == stats.ratio_interval(candidate, baseline, np.random.default_rng(0))
+
+
+def test_pairs_that_always_have_one_ratio_have_no_spread() -> None:
+    """Both arms are resampled together."""
+    baseline = times(7, 2, 10)
+    low, high = stats.ratio_interval([baseline / 2], [baseline], np.random.default_rng(0))
+    assert (low, high) == pytest.approx((0.5, 0.5))
+
+
+def test_repeated_softmaxes_narrow_no_interval() -> None:
+    """What shares a random stream is resampled together, so a copy of a cell is no new evidence."""
+    candidate, baseline = times(8, 1, 10), times(9, 1, 10)
+    once = stats.ratio_interval([candidate], [baseline], np.random.default_rng(0))
+    thrice = [[np.repeat(a, 3, axis=0)] for a in (candidate, baseline)]
+    assert stats.ratio_interval(*thrice, np.random.default_rng(0)) == pytest.approx(once)
+
+
+@settings(deadline=None, max_examples=60)
+@given(DIFFERENCES, st.integers(2, 5))
+def test_repeated_softmaxes_lower_no_p(differences: list[int], copies: int) -> None:
+    """A block's differences are summed before they are flipped."""
+    blocks = np.tile(np.array(differences, float), (copies, 1)).sum(0)
+    once, repeated = p_values(differences), stats.sign_flip(blocks, np.random.default_rng(0))
+    assert repeated == pytest.approx(once, abs=1e-12)
+
+
+def exchangeable(rng: np.random.Generator, pairs: int, censored: float) -> np.ndarray:
+    """Log ratios of restricted times whose arms do not differ: correlated within a pair, whole epochs, one budget."""
+    budget = 100.0
+    ease = rng.normal(0, 0.5, (pairs, 1))
+    epochs = np.ceil(np.exp(rng.normal(3, 0.4, (pairs, 2)) + ease) / 4)  # coarse: many ties
+    late = rng.random((pairs, 2)) < censored
+    log = np.log(np.minimum(np.where(late, budget, epochs), budget))
+    return log[:, 0] - log[:, 1]
+
+
+@pytest.mark.parametrize("censored", [0.0, 0.3, 0.7])
+def test_no_more_false_alarms_than_the_level_allows(censored: float) -> None:
+    rng = np.random.default_rng(int(10 * censored))
+    tables, level = 400, 0.05
+    alarms = np.zeros(2)
+    for _ in range(tables):
+        alarms += np.array(stats.sign_flip(exchangeable(rng, 7, censored), rng)) <= level
+    # Far above what 400 tables show by chance at the level itself: one time in 10 000.
+    most = scipy.stats.binom.isf(1e-4, tables, level)
+    assert all(alarms <= most)
+    assert censored == 0.7 or all(alarms > 0), "a test that never rejects shows nothing"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "reached", "expected"),
+    [
+        ([10, 30, 20], [True, True, True], 20),
+        ([10, 40, 20, 30], [True] * 4, 25),
+        ([10, 30, 0], [True, True, False], 30),
+        ([0, 10, 0], [False, True, False], None),
+        ([10, 20, 0, 0], [True, True, False, False], None),
+        ([10, 20, 30, 0], [True, True, True, False], 25),
+        ([0], [False], None),
+        ([7], [True], 7),
+    ],
+)
+def test_a_median_with_runs_that_did_not_grok(epochs: list[int], reached: list[bool], expected: float | None) -> None:
+    value = stats.median(np.array(epochs, float), np.array(reached))
+    assert value == expected
