@@ -21,9 +21,20 @@ from grokbench.spec import RunSpec, UsageError, choose
 from grokbench.store import Record, Store
 
 DEVICES = ("auto", "cpu", "cuda")
-SLOTS = {"cpu": 16, "cuda": 64}
 WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
+
+
+class Slots(NamedTuple):
+    """How many slots an ensemble has at most. fixed: it always has that many, the idle ones filled with zeros."""
+
+    limit: int
+    fixed: bool
+
+
+# A CPU computes each slice of a batched product alike however many there are. cuBLAS picks its algorithm by the
+# number of slices, so there it has to be the same for every run.
+SLOTS = {"cpu": Slots(16, fixed=False), "cuda": Slots(64, fixed=True)}
 
 
 class Running(NamedTuple):
@@ -108,6 +119,7 @@ class Executor:
     ) -> None:
         self._store, self._fill, self._since, self._listener = store, fill, since, listener
         self._device = resolve_device(device)
+        self._slots = SLOTS[self._device]
         if threads:
             torch.set_num_threads(threads)
         _keep_freed_memory()
@@ -149,7 +161,8 @@ class Executor:
         for pack in self._packs.values():
             if any(slot.run.digest in missing for slot in pack.active) or not missing.isdisjoint(pack.queue):
                 self._refill(pack, missing)
-                _compact(pack)
+                if not self._slots.fixed:
+                    _compact(pack)
             if any(slot.run.digest in missing for slot in pack.active):
                 self._epoch(pack)
                 return True
@@ -162,8 +175,7 @@ class Executor:
 
     def _refill(self, pack: _Pack, missing: set[str]) -> None:
         """Load queued runs into free slots, those that are missing first."""
-        limit = SLOTS[self._device]
-        room = pack.slots.count(None) if pack.ensemble else limit
+        room = pack.slots.count(None) if pack.ensemble else self._slots.limit
         if not room or not pack.queue:
             return
         queue = sorted(pack.queue.values(), key=lambda run: run.digest not in missing)  # stable
@@ -176,8 +188,9 @@ class Executor:
         if not claimed:
             return
         if pack.ensemble is None:
-            pack.ensemble = Ensemble(claimed[0], len(claimed), torch.device(self._device))
-            pack.slots = [None] * len(claimed)
+            size = self._slots.limit if self._slots.fixed else len(claimed)
+            pack.ensemble = Ensemble(claimed[0], size, torch.device(self._device))
+            pack.slots = [None] * size
         free = [i for i, slot in enumerate(pack.slots) if slot is None]
         for i, run in zip(free, claimed, strict=False):
             pack.ensemble.load(i, run)

@@ -34,10 +34,14 @@ def store(tmp_path):
     with_leases.close()
 
 
-def test_records_are_the_same_alone_and_through_slots_that_are_refilled_and_dropped(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_records_are_the_same_alone_and_through_slots_that_are_refilled_and_dropped(
+    store, tmp_path, monkeypatch, fixed
+):
     runs = [a_run(r, budget=10 + 7 * (r % 3)) for r in range(7)] + [a_run(r, task=1) for r in range(3)]
-    monkeypatch.setitem(executor_module.SLOTS, "cpu", 3)
-    together = Executor(store, "cpu").records(runs)
+    with monkeypatch.context() as patch:
+        patch.setitem(executor_module.SLOTS, "cpu", executor_module.Slots(3, fixed))
+        together = Executor(store, "cpu").records(runs)
     for run in (runs[0], runs[4], runs[6], runs[9]):
         other = Store(tmp_path / f"{run.digest}.sqlite")
         alone = Executor(other, "cpu").records([run])[run.digest]

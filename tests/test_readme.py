@@ -1,0 +1,67 @@
+"""What the README says can be done, can be done; what it says there is, is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from grokbench import cli, presets
+from grokbench.plugin import _OPTIONS
+from grokbench.session import Options, cases
+from grokbench.spec import TASKS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+
+
+def test_the_two_commands_that_set_everything_up_are_there():
+    setup = "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[test]' && "
+    assert setup + "grokbench run" in COMMANDS
+    assert setup + "pytest" in COMMANDS
+
+
+@pytest.mark.parametrize("command", [c.rpartition("&& ")[2] for c in COMMANDS if "grokbench run" in c])
+def test_every_run_command_asks_for_cases_that_exist(command):
+    given = cli._parser().parse_args(shlex.split(command)[1:])
+    options = Options(given.preset, tuple(given.task), tuple(given.softmax), tuple(given.optimizer), given.replicas)
+    assert cases(options)
+
+
+def test_the_pytest_command_collects_the_suite(pytester):
+    (command,) = [c for c in COMMANDS if c.startswith("pytest ")]
+    result = pytester.runpytest_subprocess(*shlex.split(command)[1:], "--collect-only", "-q", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["*test_claim?muon-before-adamw-add-softmax?", "*test_claim?muon-before-adamw-pooled?"])
+
+
+def test_every_option_is_explained():
+    run = next(a for a in cli._parser()._subparsers._group_actions[0].choices.items() if a[0] == "run")[1]
+    options = {s for action in run._actions for s in action.option_strings if s.startswith("--")} - {"--help"}
+    assert all(f"`{option}" in README for option in options)
+    assert {o.replace("--grok-", "--") for o in _OPTIONS} == options
+
+
+def test_the_python_block_parses_and_the_presets_are_described():
+    for block in re.findall(r"```python\n(.*?)```", README, re.S):
+        ast.parse(block)
+    for preset in presets.PRESETS.values():
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{preset.name}` |")]
+        m = preset.model
+        for figure in (m.width, m.depth, m.heads, m.feed_forward, preset.batch, preset.criterion.budget):
+            assert re.search(rf"\b{figure}\b", row)
+        assert row.endswith(f"| {preset.replicas} |")
+    assert "AdamW 0.008 and Muon 0.01" in README
+    assert "lr=0.008" in presets.PRESETS["ci"].optimizers["adamw"]
+    assert "lr=0.01," in presets.PRESETS["ci"].optimizers["muon"]
+    assert all(len(presets.PRESETS[name].tasks) == len(TASKS) for name in ("ci", "paper"))
+
+
+def test_every_room_in_the_table_of_files_exists():
+    rows = re.findall(r"^\| ((?:`[\w./]+`,? ?)+) \|", README.partition("## How it works")[2], re.M)
+    rooms = [name for row in rows for name in re.findall(r"`([\w./]+)`", row)]
+    assert len(rooms) > 15
+    assert all((ROOT / "grokbench" / room).exists() for room in rooms)
