@@ -138,6 +138,14 @@ def test_a_store_that_is_not_ours_is_left_alone(capsys):
     assert Path("notes.txt").read_text() == "important " * 1000
 
 
+def test_an_optimizer_of_a_package_that_knows_nothing_of_us_goes_the_whole_way(capsys):
+    lion = "pytorch_optimizer:Lion(lr=0.005, weight_decay=0.1)"
+    code, out, _ = run(capsys, *SUPPORTED, "--optimizer", "sgd", "--optimizer", lion)
+    assert code == 0
+    assert "Does Lion grok earlier than sgd?" in out
+    assert "supported: earlier" in out
+
+
 def test_an_optimizer_that_fails_is_a_usage_error_and_keeps_what_is_finished(capsys):
     run(capsys, *SUPPORTED)
     before = _rows(Path("grokbench.sqlite"))

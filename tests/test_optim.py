@@ -170,11 +170,12 @@ FACTORS: dict[str, Callable[[int, int], float]] = {
 }
 
 
-@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize(("m", "nesterov"), [(0.95, True), (0.8, True), (0.9, False)])
 @pytest.mark.parametrize("orthogonalize", [True, False])
 @pytest.mark.parametrize("scale", FACTORS)
-def test_muon_equals_an_obvious_loop(scale: str, orthogonalize: bool, nesterov: bool) -> None:
-    texts = [f"muon(lr={lr}, weight_decay={wd}, {scale=}, {orthogonalize=}, {nesterov=})" for lr, wd in RATES]
+def test_muon_equals_an_obvious_loop(scale: str, orthogonalize: bool, m: float, nesterov: bool) -> None:
+    given = f"{scale=}, {orthogonalize=}, momentum={m}, {nesterov=}"
+    texts = [f"muon(lr={lr}, weight_decay={wd}, {given})" for lr, wd in RATES]
     weights, start = train(*texts), stack(3, torch.float64, 0)
     for slot, (lr, wd) in enumerate(RATES):
         for name in HIDDEN:
@@ -182,8 +183,8 @@ def test_muon_equals_an_obvious_loop(scale: str, orthogonalize: bool, nesterov: 
             average = torch.zeros_like(w)
             for gradient in gradients(3, torch.float64):
                 g = gradient.views[name][slot]
-                average = 0.95 * average + 0.05 * g
-                update = 0.05 * g + 0.95 * average if nesterov else average
+                average = m * average + (1 - m) * g
+                update = (1 - m) * g + m * average if nesterov else average
                 update = orthogonal(update) if orthogonalize else update
                 w = w - lr * wd * w - lr * FACTORS[scale](*w.shape) * update
             compare(weights, slot, {name: w}, 1e-10)
@@ -295,9 +296,9 @@ def test_load_begins_anew_in_one_slot_alone(text: str) -> None:
 
 @kinds
 def test_select_keeps_the_state_of_the_chosen(text: str) -> None:
-    text = text[:-1] + ", warmup=9)"
+    texts = [text.replace("lr=0.01", f"lr={lr}, warmup=9") for lr in (0.01, 0.02, 0.03)]
     weights, chosen = stack(3, torch.float32, 0), [2, 0]
-    made = optimizer(weights, *[text] * 3)
+    made = optimizer(weights, *texts)
     sequence = list(gradients(3, torch.float32))
     for gradient in sequence[:5]:
         step(made, gradient)
@@ -305,7 +306,7 @@ def test_select_keeps_the_state_of_the_chosen(text: str) -> None:
     made.select(chosen, few)
     for gradient in sequence[5:]:
         step(made, Stack(slices(), gradient.flat[chosen]))
-    assert torch.equal(few.flat, train(text, text, text, dtype=torch.float32).flat[chosen])
+    assert torch.equal(few.flat, train(*texts, dtype=torch.float32).flat[chosen])
 
 
 @pytest.mark.parametrize("text", ["adamw", "torch.optim:AdamW"])
@@ -380,9 +381,9 @@ def test_what_a_plugin_draws_is_the_run_s_own() -> None:
     torch.rand(7)
     assert torch.equal(train(text, text, dtype=torch.float32).flat, first.flat)
     torch.set_rng_state(state)
-    moves = [train(text, dtype=torch.float32, steps=n).flat[0] for n in range(4)]
-    draws = [after - before for before, after in pairwise(moves)]
-    draws.append(first.flat[1] - stack(2, torch.float32, 0).flat[1])
-    for i, draw in enumerate(draws):
-        assert not any(torch.isclose(draw, other).all() for other in draws[:i])
+    places = [train(text, dtype=torch.float32, steps=n).flat[0] for n in range(4)]
     assert torch.equal(train(text, dtype=torch.float32).flat[0], first.flat[0])  # company changes nothing
+    steps = [after - before for before, after in pairwise(places)]
+    both = first.flat - stack(2, torch.float32, 0).flat
+    for one, other in ((steps[0], steps[1]), (steps[1], steps[2]), (both[0], both[1])):
+        assert abs(torch.cosine_similarity(one, other, dim=0)) < 0.2  # unrelated: 0 ± 0.025
