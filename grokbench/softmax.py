@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def softmax(z: Tensor) -> Tensor:
@@ -26,11 +27,12 @@ def softmax_loss(z: Tensor, labels: Tensor) -> Tensor:
 
 
 def _log_s(z: Tensor) -> Tensor:
-    """Log s(z) = sign(z)·log1p(|z|), with slope 1/(1 + |z|) everywhere, at z = 0 and z = 1 too.
+    """log s(z) = sign(z)·log1p(|z|), with slope 1/(1 + |z|) everywhere, at z = 0 and z = 1 too.
 
-    Each branch sees only its own side of zero, so that neither can poison the other's gradient.
+    Each branch sees only its own side of zero, so that neither can poison the other's gradient; `clamp` would do
+    that too, but has no slope at its bound.
     """
-    return torch.where(z >= 0, z.clamp(min=0).log1p(), -(-z).clamp(min=0).log1p())
+    return torch.where(z >= 0, z, 0).log1p() - torch.where(z >= 0, 0, -z).log1p()
 
 
 def stablemax(z: Tensor) -> Tensor:
@@ -66,6 +68,7 @@ class _SparsemaxLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return grad[..., None] * slope, None
@@ -81,7 +84,7 @@ def sparsemax_loss(z: Tensor, labels: Tensor) -> Tensor:
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    losses = F.cross_entropy(scores.flatten(0, -2), labels.flatten(), reduction="none")
+    losses = F.cross_entropy(scores.reshape(-1, scores.shape[-1]), labels.flatten(), reduction="none")
     return losses.view(labels.shape)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from grokbench import rng
 from grokbench.spec import ModelSpec
@@ -134,6 +135,7 @@ class _Silu(torch.autograd.Function):
         return z * gate
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         z, gate = ctx.saved_tensors
         # gate·(1 + z·(1 − gate))

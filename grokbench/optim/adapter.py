@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class PerReplica:
         make = load(spec.name)
         named = list(self._parameters[slot].items())
         is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)
-        with _Foreign(spec, run.key, 0):
+        with _foreign(spec, run.key, 0, self._weights.flat.device):
             optimizer = make([p for _, p in named] if is_class else named, **arguments)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UsageError(f"{spec.name} made a {type(optimizer).__name__}, not a torch.optim.Optimizer")
@@ -49,6 +50,7 @@ class PerReplica:
         self._rates[slot] = [float(group["lr"]) for group in optimizer.param_groups] if spec.warmup else []
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
+        home = self._weights
         for slot, (optimizer, spec) in enumerate(zip(self._optimizers, self._specs, strict=True)):
             if optimizer is None or spec is None:
                 continue  # an idle slot
@@ -56,7 +58,7 @@ class PerReplica:
                 parameter.grad = gradients.views[name][slot].clone()
             for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=False):
                 _set_rate(group, rate * float(warmth[slot]))
-            with _Foreign(spec, self._keys[slot], int(count[slot])), torch.enable_grad():
+            with _foreign(spec, self._keys[slot], int(count[slot]), home.flat.device), torch.enable_grad():
                 optimizer.step()
             self._check(slot, spec)
 
@@ -88,23 +90,19 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"] = rate
 
 
-class _Foreign:
-    """Runs foreign code on the run's own random numbers, and turns what it raises into a `UsageError`.
+@contextmanager
+def _foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> Iterator[None]:
+    """Run foreign code on the run's own random numbers, and turn what it raises into a `UsageError`.
 
     Out of memory is the machine's failure, not the optimizer's, and passes unchanged.
     """
-
-    def __init__(self, spec: OptimizerSpec, key: int, count: int) -> None:
-        self._name, self._key, self._count = spec.name, key, count
-
-    def __enter__(self) -> None:
-        self._before = torch.get_rng_state()
-        at = torch.tensor([self._count])
-        seed = rng.words(rng.key_tensor(self._key)[None], rng.Stream.OPTIMIZER, at, 1)
+    seed = rng.words(rng.key_tensor(key)[None], rng.Stream.OPTIMIZER, torch.tensor([count]), 1)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(seed))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        torch.set_rng_state(self._before)
-        if isinstance(error, Exception) and not isinstance(error, MemoryError | torch.OutOfMemoryError):
-            reason = f"{type(error).__name__}: {error}"
-            raise UsageError(f"the optimizer {self._name} failed at step {self._count}: {reason}") from error
+        try:
+            yield
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            when = f"failed at step {count}" if count else "could not be made"
+            raise UsageError(f"the optimizer {spec.name} {when}: {type(error).__name__}: {error}") from error

@@ -59,7 +59,7 @@ BUILT_IN = {
 SCALES = ("original", "match_rms_adamw", "spectral", "none")
 
 # Words in the parentheses that are ours and never reach a plug-in. The last two set AdamW for the parameters
-# that a plug-in for matrices leaves over; its decay is the plug-in's own `weight_decay`.
+# that a plug-in for matrices leaves over; they decay at the plug-in's `weight_decay` if that is given, else not.
 RESERVED = ("warmup", "parameters", "adamw_lr")
 
 
