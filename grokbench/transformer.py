@@ -115,10 +115,23 @@ def rotary_table(positions: int, head: int, like: Tensor) -> tuple[Tensor, Tenso
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the two halves of every head, x (E, B, Q, H, K), by its position's angles (Q, K/2)."""
+    """Rotate the two halves of every head, x (E, B, Q or 1, H, K), by the angles (Q, K/2) of its position."""
     first, second = x.chunk(2, -1)
     cos, sin = cos[:, None], sin[:, None]
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """x (..., D) -> (..., H, K)."""
+    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)
+
+
+def _embed_rotated(tokens: Tensor, table: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """tokens (E, B, Q), table (E, V, 1, H, K) -> (E, B, Q, H, K), rotated by their positions' angles (Q, K/2)."""
+    positions, head = cos.shape[0], table.shape[-2:]
+    rotated = _rotate(table, cos, sin)  # (E, V, Q, H, K)
+    rows = tokens * positions + torch.arange(positions, device=tokens.device)
+    return embed(rows, rotated.reshape(rotated.shape[0], -1, math.prod(head))).view(*rows.shape, *head)
 
 
 class _Silu(torch.autograd.Function):
@@ -186,25 +199,27 @@ def forward(model: ModelSpec, weights: dict[str, Tensor], tokens: Tensor, dropou
     Only the last position feeds the loss, so the last layer queries that one alone. `dropout` is called with
     the output (E, B, Q, D) of each residual branch and the branch's number.
     """
-    heads, head = model.heads, model.width // model.heads
     positions = tokens.shape[2]
     table = weights["embedding.weight"]
-    cos, sin = rotary_table(positions, head, table)
+    cos, sin = rotary_table(positions, model.width // model.heads, table)
     for i in range(model.depth):
         w = {name: weights[f"layers.{i}.{name}.weight"] for name in _layer_names(model)}
         queries = 1 if i == model.depth - 1 else positions
         roles = [w[f"attention.{role}"] for role in ("query", "key", "value")]
-        if i == 0:  # depends on the token alone: project the vocabulary, then gather
-            y = rms_norm(table[:, None], w["attention_norm"])[:, 0]  # (E, V, D)
+        if i == 0:  # all depends on token and position alone: work on the vocabulary, then gather
             last = tokens[:, :, -queries:]
             x = embed(last, table)  # (E, B, Q, D)
-            projected = [embed(at, linear(y, role)) for at, role in zip((last, tokens, tokens), roles, strict=True)]
+            y = rms_norm(table[:, :, None], w["attention_norm"])  # (E, V, 1, D)
+            q, k, v = (_split(linear(y, role), model.heads) for role in roles)  # (E, V, 1, H, K)
+            q = _embed_rotated(last, q, cos[-queries:], sin[-queries:])
+            k = _embed_rotated(tokens, k, cos, sin)
+            v = _split(embed(tokens, v.flatten(2)), model.heads)
         else:
             y = rms_norm(x, w["attention_norm"])
-            x = x[:, :, -queries:]
-            projected = [linear(z, role) for z, role in zip((y[:, :, -queries:], y, y), roles, strict=True)]
-        q, k, v = (z.view(*z.shape[:-1], heads, head) for z in projected)
-        mixed = attend(_rotate(q, cos[-queries:], sin[-queries:]), _rotate(k, cos, sin), v)
+            x, y_q = x[:, :, -queries:], y[:, :, -queries:]
+            q, k, v = (_split(linear(z, role), model.heads) for z, role in zip((y_q, y, y), roles, strict=True))
+            q, k = _rotate(q, cos[-queries:], sin[-queries:]), _rotate(k, cos, sin)
+        mixed = attend(q, k, v)
         y = linear(mixed.flatten(-2), w["attention.output"])
         x = x + (dropout(y, 2 * i) if dropout else y)
         y = rms_norm(x, w["feed_forward_norm"])

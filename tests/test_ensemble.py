@@ -90,6 +90,24 @@ def test_bits_are_the_same_alone_in_company_and_in_any_slot(model, optimizer, so
             assert evaluations == together[replica][1]
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:2])
+def test_bits_are_the_same_where_threads_share_the_work(optimizer, threads):
+    """At the shape of the preset `ci`, large enough for torch to divide, in shares that end anywhere."""
+    model = ModelSpec(width=64, depth=1, heads=4, feed_forward=256)
+    runs = [a_run(model, optimizer, "stablemax", replica, p=31, batch=256) for replica in range(7)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together, alone, few = ensemble_of(runs), ensemble_of(runs[6:]), ensemble_of(runs[3:6])
+        for ensemble in (together, alone, few):
+            ensemble.train()
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(state(together, 6), state(alone, 0))
+    assert all(torch.equal(state(together, slot), state(few, slot - 3)) for slot in (3, 4, 5))
+
+
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, PLUG_IN])
 def test_bits_are_the_same_after_a_refill_and_after_slots_were_dropped(optimizer):
     runs = [a_run(GATED, optimizer, replica=replica) for replica in range(5)]
