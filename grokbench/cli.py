@@ -101,6 +101,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         watch = _Watch(terminal.Display(Console(stderr=True)))
         log, code = _pytest(_suite_arguments(options), watch)
+        if watch.usage:
+            raise watch.usage
         verdicts, runs = session.answers()
     finally:
         session.close()
@@ -108,8 +110,6 @@ def _run(options: argparse.Namespace) -> int:
     out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
     if options.json:
         export.write(options.json, verdicts, runs)
-    if watch.usage:
-        raise UsageError(str(watch.usage))
     if watch.failure or (code not in (0, 1) and not watch.interrupted):
         print(log, file=sys.stderr)  # noqa: T201
         reason = watch.failure or f"pytest ended with code {code}"

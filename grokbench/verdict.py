@@ -11,6 +11,7 @@ import numpy as np
 
 from grokbench import stats
 from grokbench.claims import Cell, Claim
+from grokbench.spec import TaskSpec
 from grokbench.stats import Floats
 from grokbench.store import Record
 
@@ -107,9 +108,9 @@ def _verdict(
     claim: Claim, cell: Cell | None, cells: Sequence[Cell], records: Mapping[str, Record], adjusted: int
 ) -> Verdict:
     rng = np.random.default_rng(_seed(claim, cells))
-    by_task: dict[str, list[Cell]] = {}
+    by_task: dict[TaskSpec, list[Cell]] = {}
     for c in cells:
-        by_task.setdefault(c.task.name, []).append(c)
+        by_task.setdefault(c.task, []).append(c)
     baseline, candidate = (
         [_times(claim, group, arm_index, records) for group in by_task.values()] for arm_index in (0, 1)
     )

@@ -56,8 +56,9 @@ class PerReplica:
                 continue  # an idle slot
             for name, parameter in self._parameters[slot].items():
                 parameter.grad = gradients.views[name][slot].clone()
-            for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=False):
-                _set_rate(group, rate * float(warmth[slot]))
+            if count[slot] <= spec.warmup:  # after that, the rates are the optimizer's own affair
+                for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
+                    _set_rate(group, rate * float(warmth[slot]))
             with _foreign(spec, self._keys[slot], int(count[slot]), home.flat.device), torch.enable_grad():
                 optimizer.step()
             self._check(slot, spec)

@@ -178,7 +178,10 @@ def _fingerprint(target: str) -> str:
     """Version of the installed distribution, or a hash of the sources if they are being worked on."""
     module = importlib.import_module(target.partition(":")[0])
     top = importlib.import_module(module.__name__.partition(".")[0])
-    origin = Path(getattr(top, "__file__", None) or getattr(module, "__file__", None) or ".")
+    file = getattr(top, "__file__", None) or getattr(module, "__file__", None)
+    if file is None:
+        return "built into Python"
+    origin = Path(file)
     installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
     if any(origin.is_relative_to(place) for place in installed):
         owners = importlib.metadata.packages_distributions().get(top.__name__, [])
