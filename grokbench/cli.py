@@ -23,6 +23,9 @@ HELD, REFUTED, USAGE, UNDECIDED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
+            stream.reconfigure(errors="replace")
     try:
         return int(options.command(options))
     except UsageError as error:
@@ -77,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     """Drive the suite with pytest, showing the training instead of pytest's own output."""
     from rich.console import Console
 
+    sys.path.insert(0, str(Path.cwd()))  # an optimizer's module may lie beside us, as for `python -m`
     from grokbench.report import export, terminal
     from grokbench.session import Options, Session, cases
 
@@ -86,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         softmaxes=tuple(options.softmax),
         optimizers=tuple(options.optimizer),
         replicas=options.replicas,
-        store=Path(options.store),
+        store=Path(options.store).absolute(),
         device=options.device,
         threads=options.threads,
     )
@@ -181,7 +185,10 @@ def _pytest(arguments: list[str], watch: _Watch) -> tuple[str, int]:
     folder = str(Path(suite.__file__).parent)
     fixed = ["-c", os.devnull, f"--rootdir={folder}", "-p", "grokbench.plugin", "-p", "no:cacheprovider", "-s", folder]
     log = io.StringIO()
-    with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), contextlib.redirect_stdout(log):
+    with (
+        _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="", PYTEST_PLUGINS=""),
+        contextlib.redirect_stdout(log),
+    ):
         try:
             code = int(pytest.main([*fixed, *arguments], plugins=[watch]))
         finally:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -118,7 +119,7 @@ class Ensemble:
         tokens, labels = self._take(rows)
         leaves = {name: view.detach().requires_grad_() for name, view in self._weights.views.items()}
         scores = forward(self._model, leaves, tokens, self._dropout if self._model.dropout else None)
-        losses = (self._loss(scores, labels) * self._share).sum(1)
+        losses = _sum(self._loss(scores, labels) * self._share)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         for name, gradient in zip(leaves, gradients, strict=True):
             self._gradients.views[name].copy_(gradient)
@@ -154,7 +155,13 @@ class Ensemble:
         figures = [running.double()]
         for part in (self._is_train, ~self._is_train):
             for values in (correct, loss):  # NaN must not leak from one part into the other
-                figures.append(torch.where(part, values, 0).sum(1) / part.sum(1))
+                figures.append(_sum(torch.where(part, values, 0)) / part.sum(1))
         running_loss, train, train_loss, validation, validation_loss = torch.stack(figures).cpu().numpy()
         finite = np.isfinite(running_loss) & np.isfinite(train_loss) & np.isfinite(validation_loss)
         return Evaluation(train, validation, train_loss, validation_loss, finite)
+
+
+def _sum(x: Tensor) -> Tensor:
+    """(E, n) -> (E,), in two sums: torch divides a large single one among its threads, which changes its bits."""
+    width = 1024
+    return functional.pad(x, (0, -x.shape[1] % width)).view(len(x), -1, width).sum(2).sum(1)

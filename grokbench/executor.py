@@ -146,7 +146,12 @@ class Executor:
         wanted = {run.digest: run for run in runs}
         missing = set(wanted) - self._done
         while missing:
-            if not self._advance(missing):
+            try:
+                trained = self._advance(missing)
+            except BaseException:
+                self._abandon()
+                raise
+            if not trained:
                 self._store.renew()
                 time.sleep(WAIT_SECONDS)
                 elsewhere = set(self._store.get(missing, self._since))
@@ -184,7 +189,7 @@ class Executor:
             if len(claimed) == room or not (self._fill or run.digest in missing):
                 break
             if self._store.claim(run.digest, self._since):
-                claimed.append(pack.queue.pop(run.digest))
+                claimed.append(run)
         if not claimed:
             return
         if pack.ensemble is None:
@@ -194,7 +199,14 @@ class Executor:
         free = [i for i, slot in enumerate(pack.slots) if slot is None]
         for i, run in zip(free, claimed, strict=False):
             pack.ensemble.load(i, run)
-            pack.slots[i] = _Slot(run)
+            pack.slots[i] = _Slot(pack.queue.pop(run.digest))
+
+    def _abandon(self) -> None:
+        """After a failure, put every unfinished run back into its queue, to be begun anew."""
+        for pack in self._packs.values():
+            runs = {slot.run.digest: slot.run for slot in pack.active}
+            pack.queue, pack.ensemble, pack.slots = runs | pack.queue, None, []
+        self._store.release()
 
     def _epoch(self, pack: _Pack) -> None:
         """Train an epoch and retire what has ended."""

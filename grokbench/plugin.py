@@ -7,6 +7,7 @@ Importing it imports pytest and the standard library alone, and nothing is train
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 _SESSION = pytest.StashKey["Session"]()
 _CASES = pytest.StashKey["dict[str, Case]"]()
-_SEEN = pytest.StashKey[set[str]]()
+_SEEN = pytest.StashKey["set[str]"]()
 
 
 class Hooks:
@@ -60,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "grok(case): a case whose runs are trained together with those of all others")
+    config.addinivalue_line("markers", "grok: a case of grokbench, that is, a test with the argument grok_case")
     given = [name for name in _OPTIONS if config.getoption(name) is not None]
     if not given:
         return
@@ -70,8 +71,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         _cases(config)
+        if not hasattr(config, "workerinput"):
+            _check(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _check(config: pytest.Config) -> None:
+    """Refuse what cannot work before anything is trained."""
+    from grokbench.report import export
+    from grokbench.store import Store
+
+    options = _options(config)
+    if options.device != "auto":
+        from grokbench.executor import resolve_device
+
+        resolve_device(options.device)
+    if path := config.getoption("--grok-json"):
+        export.check(path)
+    if not config.option.collectonly:
+        Store(options.store).close()
 
 
 def _options(config: pytest.Config) -> Options:
@@ -103,15 +122,15 @@ def _cases(config: pytest.Config) -> dict[str, Case]:
 
 
 def _case(item: pytest.Item) -> Case | None:
-    marker = item.get_closest_marker("grok")
-    return marker.args[0] if marker else None
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("grok_case") if callspec else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test with the argument `grok_case` every case that the options ask for."""
     if "grok_case" in metafunc.fixturenames:
         cases = _cases(metafunc.config).values()
-        params = [pytest.param(case, id=case.id, marks=pytest.mark.grok(case)) for case in cases]
+        params = [pytest.param(case, id=case.id, marks=pytest.mark.grok) for case in cases]
         metafunc.parametrize("grok_case", params)
 
 
@@ -142,13 +161,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """The controller of xdist collects nothing itself; learn from its workers what was selected."""
-    seen = node.config.stash.setdefault(_SEEN, set())
-    seen.update(test.partition("[")[2].removesuffix("]") for test in ids)
+    node.config.stash.setdefault(_SEEN, set()).update(ids)
 
 
 @pytest.fixture(scope="session")
 def grok(pytestconfig: pytest.Config) -> Session:
     """The session that answers cases: `grok.verdict(case)` trains what the case needs and judges it."""
+    if _SESSION not in pytestconfig.stash:
+        raise pytest.UsageError("the fixture grok answers tests that take grok_case, and there is none")
     return pytestconfig.stash[_SESSION]
 
 
@@ -162,9 +182,14 @@ def grok_verdict(grok: Session, grok_case: Case, request: pytest.FixtureRequest)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
     session = config.stash.get(_SESSION, None)
-    if session is None and (seen := config.stash.get(_SEEN, None)):
-        selected = [case for name, case in _cases(config).items() if name in seen]
+    seen: set[str] = config.stash.get(_SEEN, set())
+    if session is None and any("[" in test for test in seen):
+        tests = "\n".join(seen)
+        cases = _cases(config).items()
+        selected = [case for name, case in cases if re.search(rf"[\[-]{re.escape(name)}[\]-]", tests)]
         session = _session(config, selected) if selected else None
     if session is None:
         return

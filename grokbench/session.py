@@ -90,7 +90,7 @@ class Session:
         self, options: Options, selected: Iterable[Case], *, share: bool = False, listener: Listener | None = None
     ) -> None:
         self._options, self._share, self._listener = options, share, listener
-        self.selected = tuple(selected)
+        self.selected = tuple(dict.fromkeys(selected))
         self.store = Store(options.store)
         self._executor: Executor | None = None
 
@@ -102,8 +102,8 @@ class Session:
         return [case.cell for case in self.selected if case.claim == claim and case.cell]
 
     def cells(self, case: Case) -> Sequence[Cell]:
-        """The cells that a case speaks of; a pooled one of the claim's cells that were selected with it."""
-        return [case.cell] if case.cell else self._family(case.claim) or case.claim.cells
+        """The cells that a case speaks of; a pooled one of all cells of its claim, whatever else was selected."""
+        return [case.cell] if case.cell else case.claim.cells
 
     def runs(self, case: Case) -> list[RunSpec]:
         """All runs that a case needs."""

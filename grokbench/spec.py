@@ -187,6 +187,18 @@ Scalar = float | int | bool | str | None
 Value = Scalar | tuple[Any, ...]
 
 
+RATES = ("lr", "weight_decay", "adamw_lr")  # negative ones are refused, whosever they are
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_finite, value))
+    try:
+        return not isinstance(value, int | float) or math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
 @dataclass(frozen=True)
 class OptimizerSpec:
     """An optimizer by name, with every hyperparameter that it is called with.
@@ -206,12 +218,10 @@ class OptimizerSpec:
     def __post_init__(self) -> None:
         _whole("warmup", self.warmup, 0)
         for name, value in self.hyperparameters:
-            if isinstance(value, int | float):
-                valid = math.isfinite(value) and value >= 0
-                _require(valid, f"{self.name}: {name} must be finite and not negative, not {value}")
-            elif isinstance(value, tuple):  # coefficients may well be negative
-                valid = all(math.isfinite(v) for v in value if isinstance(v, int | float))
-                _require(valid, f"{self.name}: {name} must be finite, not {value}")
+            valid, rule = _finite(value), "finite"
+            if name in RATES:
+                valid, rule = valid and isinstance(value, int | float) and value >= 0, "finite and not negative"
+            _require(valid, f"{self.name}: {name} must be {rule}, not {value!r}")
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.hyperparameters)[name]

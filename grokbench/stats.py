@@ -1,7 +1,7 @@
 """Paired statistics of censored times with a common budget. Arrays in, numbers out; knows nothing of runs.
 
-Times are restricted: min(T, budget), with the budget itself for a run that did not grok. So a pair in which
-both did not is a tie, and a pair in which one did not is a loss for that one.
+Times are restricted: min(T, budget + 1), so budget + 1 for a run that did not grok. A pair in which both did not is
+a tie, and a pair in which one did not is a loss for that one.
 
 Shapes: n pairs. A *block* is what shares a random stream, here one replica of one task under every softmax; its
 pairs are not independent, so they are flipped and resampled together.
@@ -78,7 +78,10 @@ def _log_ratios(candidate: Floats, baseline: Floats) -> Floats:
 def ratio_interval(
     candidate: Sequence[Floats], baseline: Sequence[Floats], rng: np.random.Generator, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (Efron 1979) of `restricted_ratio`, resampling the replicas of each task."""
+    """Percentile bootstrap interval (Efron 1979) of `restricted_ratio`, resampling the replicas of each task.
+
+    With few replicas it covers the truth less often than `level` says, as percentile intervals do.
+    """
     ratios = []
     for c, b in zip(candidate, baseline, strict=True):
         chosen = rng.integers(c.shape[-1], size=(BOOTSTRAPS, c.shape[-1]))

@@ -122,8 +122,12 @@ class Store:
 
     def close(self) -> None:
         """Give the leases back and close the file."""
-        self._db.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
+        self.release()
         self._db.close()
+
+    def release(self) -> None:
+        """Give the leases back."""
+        self._db.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
 
     def get(self, digests: Iterable[str], since: float = 0.0) -> dict[str, Record]:
         """The records of those runs that are there and finished at Unix time `since` or later."""

@@ -65,7 +65,10 @@ class Verdict:
         if self.status is not Status.INCONCLUSIVE:
             p = self.p_adjusted if self.status is Status.SUPPORTED else self.p_reverse_adjusted
             word = "earlier" if self.status is Status.SUPPORTED else "later"
-            return f"{self.arms[1]} is {word}: time ratio {self.ratio:.2f}, adjusted p {p:.2g}"
+            line = f"{self.arms[1]} is {word}: time ratio {self.ratio:.2f}, adjusted p {p:.2g}"
+            if (self.ratio > 1) == (self.status is Status.SUPPORTED):
+                line += "; but a few late or missing times turn the ratio of the means"
+            return line
         if self.cell and least > self.level:
             return f"{self.pairs} pairs cannot decide: the smallest possible adjusted p is {min(least, 1):.2g}"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
@@ -142,9 +145,13 @@ def _verdict(
 
 
 def _times(claim: Claim, cells: Sequence[Cell], arm_index: int, records: Mapping[str, Record]) -> Floats:
-    """(S, n) restricted times of one arm, S softmaxes of one task."""
-    arm, budget = claim.arms[arm_index], claim.criterion.budget
-    rows = [[records[run.digest].time.epoch or budget for run in claim.runs(cell, arm)] for cell in cells]
+    """(S, n) restricted times of one arm, S softmaxes of one task: min(T, budget + 1).
+
+    A run that did not grok within the budget would have needed one epoch more at the least, and so is later than
+    one that grokked in the last.
+    """
+    arm, never = claim.arms[arm_index], claim.criterion.budget + 1
+    rows = [[records[run.digest].time.epoch or never for run in claim.runs(cell, arm)] for cell in cells]
     return np.array(rows, dtype=float)
 
 

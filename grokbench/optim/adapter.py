@@ -51,9 +51,13 @@ class PerReplica:
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
         home = self._weights
+        finite = gradients.flat.isfinite().all(1).tolist()
         for slot, (optimizer, spec) in enumerate(zip(self._optimizers, self._specs, strict=True)):
             if optimizer is None or spec is None:
                 continue  # an idle slot
+            if not finite[slot]:  # foreign code may fail on these; the loss now says that the run has diverged
+                home.flat[slot] = torch.nan
+                continue
             for name, parameter in self._parameters[slot].items():
                 parameter.grad = gradients.views[name][slot].clone()
             if count[slot] <= spec.warmup:  # after that, the rates are the optimizer's own affair

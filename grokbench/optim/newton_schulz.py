@@ -20,7 +20,8 @@ def orthogonalize(g: Tensor, steps: int = 5, coefficients: tuple[float, float, f
     a, b, c = coefficients
     largest = g.abs().amax((-2, -1), keepdim=True)
     x = g / torch.where(largest > 0, largest, 1)
-    norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True)
+    # In two sums, since torch divides a large single sum among its threads: the bits would differ for one matrix.
+    norm = x.square().sum(-1, keepdim=True).sum(-2, keepdim=True).sqrt()
     x = x / torch.where(norm > 0, norm, 1)
     tall = g.shape[-2] > g.shape[-1]
     if tall:

@@ -63,6 +63,10 @@ SCALES = ("original", "match_rms_adamw", "spectral", "none")
 RESERVED = ("warmup", "parameters", "adamw_lr")
 
 
+def _positive(value: Any) -> bool:
+    return _number(value) and value >= 0
+
+
 def _unit(value: Any) -> bool:
     return _number(value) and 0 <= value < 1
 
@@ -75,7 +79,7 @@ _VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (_number, "a number"),
     "adamw_lr": (_number, "a number"),
     "weight_decay": (_number, "a number"),
-    "eps": (_number, "a number"),
+    "eps": (_positive, "a number that is not negative"),
     "momentum": (_unit, "a number in [0, 1)"),
     "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_unit, v)), "a pair of numbers in [0, 1)"),
     "coefficients": (lambda v: isinstance(v, tuple) and len(v) == 3 and all(map(_number, v)), "three numbers"),
@@ -175,7 +179,10 @@ def load(name: str) -> Any:
 
 @functools.cache
 def _fingerprint(target: str) -> str:
-    """Version of the installed distribution, or a hash of the sources if they are being worked on."""
+    """Version of the installed distribution, or a hash of the sources if they are being worked on.
+
+    The sources are those of the top-level package, or of the one file; what else they import is not looked at.
+    """
     module = importlib.import_module(target.partition(":")[0])
     top = importlib.import_module(module.__name__.partition(".")[0])
     file = getattr(top, "__file__", None) or getattr(module, "__file__", None)

@@ -77,4 +77,7 @@ def write(path: str, verdicts: Sequence[Verdict], runs: Runs) -> None:
     if path == "-":
         sys.stdout.write(line)
     else:
-        Path(path).write_text(line)
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_text(line)
+        partial.replace(target)
