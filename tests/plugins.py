@@ -48,6 +48,15 @@ class Noisy(Base):
         p.add_(torch.randn(p.shape, dtype=torch.float32) * self.factor, alpha=lr)
 
 
+class Fragile(Base):
+    """Like those that decompose a matrix: raises for what is not finite."""
+
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        if not p.grad.isfinite().all():
+            raise ArithmeticError("did not converge")
+        super().change(p, lr)
+
+
 class Raises(Base):
     def change(self, p: nn.Parameter, lr: float) -> None:
         torch.rand(())

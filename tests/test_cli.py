@@ -110,7 +110,8 @@ def test_json_has_the_documented_form(capsys):
         (["--threads", "0"], "threads must be at least 1, not 0"),
         (["--device", "tpu"], "unknown device 'tpu': choose from auto, cpu, cuda"),
         (["--json", "no/such/folder.json"], "cannot write no/such/folder.json"),
-        (["--store", "."], "cannot write the store ."),
+        (["--store", "."], "cannot write the store "),
+        (["--optimizer", f"muon(lr=1{'0' * 400})", "--optimizer", "adamw"], "muon: lr must be finite and not negative"),
     ],
 )
 def test_bad_input_gets_one_line_and_code_2(capsys, arguments, message):
@@ -173,6 +174,20 @@ def test_settings_of_the_folder_we_are_in_do_not_matter(capsys, monkeypatch):
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     assert run(capsys, *SUPPORTED)[0] == 0
     assert os.environ["PYTEST_ADDOPTS"] == "--no-such-option"
+
+
+def test_an_optimizer_may_lie_in_the_folder_we_are_in(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    Path("own_opt.py").write_text("from torch.optim import SGD\n")
+    code, out, _ = run(capsys, *SUPPORTED, "--optimizer", "sgd", "--optimizer", "own_opt:SGD(lr=0.5)")
+    assert code == 0
+    assert "Does SGD grok earlier than sgd?" in out
+
+
+def test_signs_that_a_terminal_does_not_have_do_no_harm():
+    command = [sys.executable, "-c", _MAIN, "list", "softmaxes"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTHONIOENCODING": "ascii"}
+    assert b"1/(1 ? z)" in subprocess.run(command, env=environment, check=True, capture_output=True).stdout
 
 
 @pytest.mark.parametrize("what", ["tasks", "softmaxes", "optimizers", "presets", "claims"])

@@ -93,8 +93,8 @@ def test_bits_are_the_same_alone_in_company_and_in_any_slot(model, optimizer, so
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[:2])
 def test_bits_are_the_same_where_threads_share_the_work(optimizer, threads):
-    """At the shape of the preset `ci`, large enough for torch to divide, in shares that end anywhere."""
-    model = ModelSpec(width=64, depth=1, heads=4, feed_forward=256)
+    """Large enough for torch to divide, also what one replica alone computes, in shares that end anywhere."""
+    model = ModelSpec(width=128, depth=1, heads=4, feed_forward=512)
     runs = [a_run(model, optimizer, "stablemax", replica, p=31, batch=256) for replica in range(7)]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

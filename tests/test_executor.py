@@ -115,24 +115,45 @@ def test_progress_is_reported_after_every_epoch(store):
     assert [r.epoch for r in seen[1].running] == [2, 2]
 
 
-@pytest.mark.parametrize("error", [MemoryError("planted"), OSError(28, "No space left on device")])
-def test_a_failure_of_the_machine_is_raised_and_never_data(store, monkeypatch, error):
-    done, failing = a_run(0, budget=2), a_run(1)
-    Executor(store, "cpu").records([done])
-    epoch = Ensemble.epoch
-    calls = iter([False, False, True])
+@pytest.mark.parametrize("error", [MemoryError("planted"), OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_of_the_machine_is_raised_and_never_data(store, tmp_path, monkeypatch, error):
+    done, failing, queued = a_run(0, budget=2), a_run(1), a_run(2)
+    executor = Executor(store, "cpu")
+    executor.need([done, failing, queued])
+    executor.records([done])
+    step = Ensemble._step
+    calls = iter([False] * 3)
 
-    def fail_late(self):
-        if next(calls):
+    def fail_late(self, rows):
+        if next(calls, True):  # in the middle of an epoch
             raise error
-        return epoch(self)
+        return step(self, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ensemble, "epoch", fail_late)
+        patch.setattr(Ensemble, "_step", fail_late)
         with pytest.raises(type(error)):
-            Executor(store, "cpu").records([done, failing])
-    assert list(store.get([done.digest, failing.digest])) == [done.digest]
-    assert Executor(store, "cpu").records([failing])[failing.digest].time.epochs > 2
+            executor.records([failing, queued])
+    assert list(store.get([done.digest, failing.digest, queued.digest])) == [done.digest]
+    second = Store(store.path)
+    assert second.claim(failing.digest)  # no lease is left behind
+    second.close()
+    after = executor.records([failing, queued])
+    other = Store(tmp_path / "other.sqlite")
+    undisturbed = Executor(other, "cpu").records([failing, queued])
+    other.close()
+    assert all(after[d].trace == undisturbed[d].trace for d in undisturbed)
+
+
+def test_an_optimizer_that_cannot_be_made_is_refused_each_time_it_is_asked_for(store):
+    executor = Executor(store, "cpu")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="the optimizer plugins:RaisesAtOnce could not be made"):
+            executor.records([a_run(0, "plugins:RaisesAtOnce"), a_run(1, "plugins:RaisesAtOnce")])
+
+
+def test_a_plug_in_that_cannot_bear_what_is_not_finite_has_diverged(store):
+    run = a_run(0, "plugins:Fragile(lr=1e30)")
+    assert Executor(store, "cpu").records([run])[run.digest].time.outcome is Outcome.DIVERGED
 
 
 def test_an_unknown_device_is_refused(store):

@@ -121,10 +121,66 @@ def test_verdicts_are_properties_in_junit_reports(run, pytester):
     assert '<property name="grok_p" value="0.015625" />' in report
 
 
-def test_bad_options_are_usage_errors(run):
-    result = run(*SUITE, "--grok-softmax", "hardmax")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--grok-softmax=hardmax", "unknown softmax of preset tiny 'hardmax': choose from softmax, sparsemax"),
+        ("--grok-device=tpu", "unknown device 'tpu': choose from auto, cpu, cuda"),
+        ("--grok-json=no/such/x.json", "cannot write no/such/x.json*"),
+        ("--grok-store=/dev/null/x", "cannot make the folder of the store*"),
+    ],
+)
+def test_bad_options_are_usage_errors_before_anything_is_trained(run, option, message):
+    result = run(*SUITE, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: unknown softmax of preset tiny 'hardmax': choose from softmax, sparsemax"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_the_pooled_case_speaks_of_all_cells_whatever_is_selected_with_it(run):
+    first = run(*SUITE, "-k", "pooled")
+    second = run(*SUITE, "-k", "pooled or gcd-softmax")
+    rows = [[line for line in result.outlines if line.startswith(" pooled")] for result in (first, second)]
+    assert rows[0] == rows[1]
+    assert "of 24" in rows[0][0]
+
+
+def test_two_tests_may_ask_for_the_same_cases(run, pytester):
+    pytester.makepyfile(
+        """
+        def test_one(grok_case, grok_verdict):
+            assert grok_verdict.p_adjusted == grok_verdict.p
+
+        def test_two(grok_case, grok_verdict):
+            assert grok_verdict.pairs == 6
+        """
+    )
+    result = run("--grok-preset", "tiny", "--grok-task", "add", "--grok-softmax", "softmax")
+    result.assert_outcomes(passed=4)
+    assert sum(line.startswith(" add ") for line in result.outlines) == 1
+
+
+def test_a_marker_or_fixture_of_the_same_name_does_no_harm(run, pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.grok
+        def test_one():
+            pass
+
+        @pytest.mark.grok("pattern")
+        @pytest.mark.parametrize("x", [1])
+        def test_two(x):
+            pass
+
+        def test_three(grok):
+            pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*the fixture grok answers tests that take grok_case, and there is none*"])
+    assert not (pytester.path / "grokbench.sqlite").exists()
 
 
 def test_users_own_cases_join_through_the_marker_and_the_fixture(run, pytester):
