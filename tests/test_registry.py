@@ -129,7 +129,7 @@ def test_what_is_written_is_read_back(lr: float, beta: float, warmup: int) -> No
         ("adamw(lr=-1)", "adamw: lr must be finite and not negative, not -1"),
         ("adamw(lr=1e999)", "adamw: lr must be finite and not negative, not inf"),
         ("adamw(weight_decay=-0.1)", "adamw: weight_decay must be finite and not negative, not -0.1"),
-        ("adamw(eps=(1,))", "adamw: eps must be a number, not (1,)"),
+        ("adamw(eps=(1,))", "adamw: eps must be a number that is not negative, not (1,)"),
         ("muon(adamw_lr='x')", "muon: adamw_lr must be a number, not 'x'"),
         ("muon(momentum=1)", "muon: momentum must be a number in [0, 1), not 1"),
         ("muon(momentum=-0.5)", "muon: momentum must be a number in [0, 1), not -0.5"),

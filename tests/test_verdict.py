@@ -121,9 +121,20 @@ def test_pairs_of_which_neither_grokked_are_ties() -> None:
 
 def test_a_run_that_did_not_grok_loses_to_one_that_did() -> None:
     v = judged((SIX, [None] * 6))
-    assert (v.status, v.p_reverse, v.ratio) == (Status.REFUTED, 1 / 64, pytest.approx(BUDGET / 250))
+    assert (v.status, v.p_reverse, v.ratio) == (Status.REFUTED, 1 / 64, pytest.approx((BUDGET + 1) / 250))
     assert (v.grokked, v.median) == ({"adamw": 6, "muon": 0}, {"adamw": 250, "muon": None})
     assert judged(([None] * 6, SIX)).status is Status.SUPPORTED
+
+
+def test_a_run_that_grokked_in_the_last_epoch_beats_one_that_did_not() -> None:
+    assert judged(([None] * 6, [BUDGET] * 6)).status is Status.SUPPORTED
+
+
+def test_a_ratio_of_means_that_contradicts_the_verdict_is_explained() -> None:
+    v = judged(([100] * 12, [25] * 11 + [None]))
+    assert (v.status, v.ratio > 1) == (Status.SUPPORTED, True)
+    assert v.reason.endswith("but a few late or missing times turn the ratio of the means")
+    assert "turn the ratio" not in judged(([100] * 12, [25] * 12)).reason
 
 
 def test_a_diverged_run_did_not_grok_whatever_it_had_reached() -> None:
