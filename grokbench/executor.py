@@ -162,7 +162,7 @@ class Executor:
         return self._store.get(wanted, self._since)
 
     def _advance(self, missing: set[str]) -> bool:
-        """Train one epoch of a pack, best of one that has what is missing; False if nothing is left to train."""
+        """Train one epoch of a pack with missing runs, or else of any; False if there is none to train here."""
         for pack in self._packs.values():
             if any(slot.run.digest in missing for slot in pack.active) or not missing.isdisjoint(pack.queue):
                 self._refill(pack, missing)

@@ -105,7 +105,7 @@ def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = F
         console.print(table([v for v in verdicts if v.claim == claim]))
     for line in _notes(verdicts, runs):
         console.print(line, soft_wrap=True, markup=False)
-    return buffer.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def _clock(seconds: float) -> str:
