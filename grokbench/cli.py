@@ -244,8 +244,8 @@ def _list_presets() -> list[tuple[str, str]]:
     from grokbench.presets import PRESETS
 
     return [
-        (p.name, f"{p.summary}; {len(p.tasks) * len(p.softmaxes)} cells, {p.replicas} replicas, "
-         f"at most {p.criterion.budget} epochs")
+        (p.name, f"{p.summary}; cells: {len(p.tasks) * len(p.softmaxes)}, replicas: {p.replicas}, "
+         f"budget: {p.criterion.budget} epochs\n" + "\n".join(p.optimizers.values()))
         for p in PRESETS.values()
     ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from grokbench.verdict import Verdict
 
 DEFAULT_PRESET = "ci"
+MOST_REPLICAS = 10_000
 DEFAULT_STORE = "grokbench.sqlite"
 
 
@@ -54,9 +56,10 @@ def cases(options: Options) -> tuple[Case, ...]:
     tasks = [known[choose(f"task of preset {preset.name}", t, tuple(known))] for t in _unique(options.tasks)]
     softmaxes = [choose(f"softmax of preset {preset.name}", s, preset.softmaxes) for s in _unique(options.softmaxes)]
     cells = tuple(Cell(t, s) for t in tasks or preset.tasks for s in softmaxes or preset.softmaxes)
-    for name, value in (("replicas", options.replicas), ("threads", options.threads)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be at least 1, not {value}")
+    limits = (("replicas", options.replicas, MOST_REPLICAS), ("threads", options.threads, os.cpu_count() or 1))
+    for name, value, most in limits:
+        if value is not None and not 1 <= value <= most:
+            raise UsageError(f"{name} must be at least 1 and at most {most}, not {value}")
     baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
     claims = [tveit2025.earlier(preset, baseline, candidate, cells, options.replicas) for candidate in candidates]
     return tuple(Case(claim, cell) for claim in claims for cell in (*cells, None))

@@ -19,6 +19,10 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 
 
+def test_nothing_is_left_to_be_filled_in():
+    assert "@@" not in README
+
+
 def test_the_two_commands_that_set_everything_up_are_there():
     setup = "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[test]' && "
     assert setup + "grokbench run" in COMMANDS

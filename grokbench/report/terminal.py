@@ -89,7 +89,7 @@ def _notes(verdicts: Sequence[Verdict], runs: Runs) -> list[str]:
         commit = (origin.commit or "no commit")[:10] + (", changed" if origin.dirty else "")
         lines.append(
             f"trained by grokbench {origin.grokbench} ({commit}), torch {origin.torch}, "
-            f"{origin.device}, {origin.threads} threads"
+            f"{origin.device}, {origin.threads} thread{'s' * (origin.threads != 1)}"
         )
     if len(origins) > 1:
         lines.append("The records come from different machines or versions; arms may differ in more than is compared.")
