@@ -50,7 +50,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     out.add_column("task", no_wrap=True)
     out.add_column("softmax", no_wrap=True)
     for label in (baseline, candidate):
-        out.add_column(f"{label}\nmedian", justify="right", overflow="fold")
+        out.add_column(f"{label}\nmedian", justify="right", overflow="fold", min_width=6)
     out.add_column("grokked\nof pairs", justify="right", no_wrap=True)
     out.add_column("time\nratio", justify="right", no_wrap=True)
     out.add_column("95 %\ninterval", justify="right", no_wrap=True)
@@ -98,9 +98,9 @@ def _notes(verdicts: Sequence[Verdict], runs: Runs) -> list[str]:
 
 
 def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
-    """The tables of all claims, in `width` columns but at least 100, and below them the notes, a line each."""
+    """The tables of all claims, in `width` columns but at least 106, and below them the notes, a line each."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False)
+    console = Console(file=buffer, width=max(width, 106), force_terminal=color, highlight=False)
     for claim in dict.fromkeys(v.claim for v in verdicts):
         console.print(table([v for v in verdicts if v.claim == claim]))
     for line in _notes(verdicts, runs):
