@@ -187,7 +187,8 @@ Scalar = float | int | bool | str | None
 Value = Scalar | tuple[Any, ...]
 
 
-RATES = ("lr", "weight_decay", "adamw_lr")  # negative ones are refused, whosever they are
+# What may differ between the replicas of one stack. Negative ones are refused, whosever they are.
+RATES = ("lr", "weight_decay", "adamw_lr")
 
 
 def _finite(value: object) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from grokbench.optim import adamw, muon, sgd
 from grokbench.optim.adapter import PerReplica
 from grokbench.optim.registry import BUILT_IN
-from grokbench.spec import OptimizerSpec, RunSpec
+from grokbench.spec import RATES, OptimizerSpec, RunSpec
 from grokbench.transformer import Stack
 
 RULES: dict[str, ModuleType] = {"adamw": adamw, "muon": muon, "sgd": sgd}
@@ -68,12 +68,11 @@ class Optimizer:
         self._count = torch.zeros(len(weights.flat), 1, dtype=torch.float64, device=weights.flat.device)
         hyper = dict(spec.hyperparameters)
         built_in = BUILT_IN.get(spec.name)
-        split = built_in.matrices if built_in else spec.matrices_only
-        self._split = split
+        self._split = built_in.matrices if built_in else spec.matrices_only
         ranges = self._ranges(weights)
         first: Part = Rule(spec.name, ranges[0], hyper) if built_in else PerReplica(ranges[0])
         self._parts: list[Part] = [first]
-        if split:
+        if self._split:
             rest = hyper if built_in else dict(BUILT_IN["adamw"].defaults)
             self._parts.append(Rule("adamw", ranges[1], rest, lr="adamw_lr"))
 
@@ -103,5 +102,4 @@ def family(spec: OptimizerSpec) -> OptimizerSpec:
     """The spec without what may differ between the replicas of one stack."""
     if spec.name not in BUILT_IN:
         return dataclasses.replace(spec, hyperparameters=())
-    own = {"lr", "weight_decay", "adamw_lr"}
-    return dataclasses.replace(spec, hyperparameters=tuple(h for h in spec.hyperparameters if h[0] not in own))
+    return dataclasses.replace(spec, hyperparameters=tuple(h for h in spec.hyperparameters if h[0] not in RATES))
