@@ -4,7 +4,7 @@ Nothing that one slot computes depends on another slot, on the slot's number or 
 every product is one slice of a batched product, every slot's data begin on a cache line, and element-wise
 functions round each element alike wherever it lies. So a run's record is bit-identical alone and in company.
 
-Shapes: E replicas, N rows of a task, B rows of a batch (R with padding), T tokens, C classes, P parameters.
+Shapes: E replicas, Q questions of a task, B rows of a batch (R with padding), T tokens, C classes, P parameters.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokbench import rng, tasks
+from grokbench.entries import Plan
 from grokbench.optim.stacked import Optimizer, family
 from grokbench.softmax import SOFTMAX
 from grokbench.spec import ALIGNMENT, RunSpec
-from grokbench.transformer import Stack, forward, initial_row, layout, row_size
+from grokbench.transformer import Stack, forward, initial_row, layout, operands, row_size
 
 EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
 _LINES = 2 * ALIGNMENT
@@ -30,8 +31,7 @@ _LINES = 2 * ALIGNMENT
 
 def shape(run: RunSpec) -> Hashable:
     """Runs with equal shapes can share an ensemble."""
-    t = run.task
-    data = (t.vocabulary, t.classes, t.positions, t.rows, t.train_rows, run.batch)
+    data = (run.task.questions, run.task.train_rows, run.batch)
     return (data, run.softmax, run.model, family(run.optimizer))
 
 
@@ -49,24 +49,34 @@ class Ensemble:
     """Slots for runs of the shape of `run`, all empty at first."""
 
     def __init__(self, run: RunSpec, slots: int, device: torch.device) -> None:
-        self._model, self._loss = run.model, SOFTMAX[run.softmax].loss
+        self._model, self._loss, self._device = run.model, SOFTMAX[run.softmax].loss, device
         spec = run.task
+        self._questions = tasks.generate(spec).tokens  # of every run of this shape
         self._slices = layout(run.model, spec.vocabulary, spec.classes)
         self._batch = min(run.batch, spec.train_rows)
         dtype = getattr(torch, run.model.dtype)
         # The share of each row in the loss; rows that fill the batch up to whole cache lines have none.
-        self._share = torch.zeros(-(-self._batch // _LINES) * _LINES, dtype=dtype, device=device)
+        self._share = torch.zeros(_padded(self._batch), dtype=dtype, device=device)
         self._share[: self._batch] = 1 / self._batch
+        self._plan = self._plan_for(len(self._share), dropout=bool(run.model.dropout))
+        self._plans: dict[int, Plan] = {}  # for evaluation, by the rows of a chunk
 
         def integers(*size: int) -> Tensor:
             return torch.zeros(slots, *size, dtype=torch.int64, device=device)
 
         self._keys, self._epochs, self._steps = integers(), integers(), integers()
-        self._tokens, self._labels = integers(spec.rows, spec.positions), integers(spec.rows)
-        self._train, self._is_train = integers(spec.train_rows), integers(spec.rows).bool()
-        self._weights = Stack(self._slices, torch.zeros(slots, row_size(self._slices), dtype=dtype, device=device))
+        self._labels = integers(spec.rows)
+        self._train, self._validation = integers(spec.train_rows), integers(spec.rows - spec.train_rows)
+        self._stack(torch.zeros(slots, row_size(self._slices), dtype=dtype, device=device))
         self._optimizer = Optimizer(run.optimizer, self._weights)
-        self._gradients = Stack(self._slices, torch.zeros_like(self._weights.flat))
+
+    def _plan_for(self, rows: int, *, dropout: bool) -> Plan:
+        return Plan(self._model, self._questions, rows, self._device, dropout=dropout)
+
+    def _stack(self, weights: Tensor) -> None:
+        """Take these weights (E, P) as the slots' own."""
+        self._weights = Stack(self._slices, weights)
+        self._gradients = Stack(self._slices, torch.zeros_like(weights))
 
     @property
     def slots(self) -> int:
@@ -75,22 +85,19 @@ class Ensemble:
     def load(self, slot: int, run: RunSpec) -> None:
         """Begin a run in a slot; whatever was there is gone."""
         key = rng.key_tensor(run.key)[None]
-        data = tasks.generate(run.task)
-        train = tasks.train_rows(run.task, key)[0]
+        train, validation = tasks.split(run.task, key)
         self._keys[slot], self._epochs[slot], self._steps[slot] = key[0], 0, 0
-        self._tokens[slot], self._labels[slot] = data.tokens, data.labels
-        self._train[slot], self._is_train[slot] = train, False
-        self._is_train[slot, train.to(self._keys.device)] = True
+        self._labels[slot] = tasks.generate(run.task).labels
+        self._train[slot], self._validation[slot] = train[0], validation[0]
         self._weights.flat[slot] = initial_row(self._model, self._slices, run.key).to(self._weights.flat)
         self._optimizer.load(slot, run)
 
     def select(self, slots: Sequence[int]) -> None:
         """Keep these slots alone, in this order."""
         kept = list(slots)
-        for name in ("_keys", "_epochs", "_steps", "_tokens", "_labels", "_train", "_is_train"):
+        for name in ("_keys", "_epochs", "_steps", "_labels", "_train", "_validation"):
             setattr(self, name, getattr(self, name)[kept])
-        self._weights = Stack(self._slices, self._weights.flat[kept])
-        self._gradients = Stack(self._slices, torch.zeros_like(self._weights.flat))
+        self._stack(self._weights.flat[kept])
         self._optimizer.select(kept, self._weights)
 
     def weights(self, slot: int) -> dict[str, Tensor]:
@@ -107,7 +114,7 @@ class Ensemble:
         order = rng.permutation(self._keys, rng.Stream.ORDER, self._epochs, self._train.shape[1])
         order = self._train.gather(1, order)
         steps = order.shape[1] // self._batch
-        total = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._keys.device)
+        total = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
         for i in range(steps):
             total += self._step(order[:, i * self._batch : (i + 1) * self._batch])
         self._epochs += 1
@@ -116,49 +123,64 @@ class Ensemble:
     def _step(self, rows: Tensor) -> Tensor:
         """One step on these rows (E, B); (E,) the losses before it."""
         rows = torch.cat((rows, rows[:, :1].expand(-1, len(self._share) - self._batch)), 1)  # (E, R)
-        tokens, labels = self._take(rows)
-        leaves = {name: view.detach().requires_grad_() for name, view in self._weights.views.items()}
-        scores = forward(self._model, leaves, tokens, self._dropout if self._model.dropout else None)
-        losses = _sum(self._loss(scores, labels) * self._share)
+        pieces = operands(self._slices)
+        leaves = {name: view.requires_grad_() for name, view in Stack(pieces, self._weights.flat).views.items()}
+        scores = forward(self._model, leaves, self._plan, rows, self._dropout if self._model.dropout else None)
+        losses = _sum(self._loss(scores, self._labels.gather(1, rows)) * self._share)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        for name, gradient in zip(leaves, gradients, strict=True):
-            self._gradients.views[name].copy_(gradient)
+        torch.cat([g.flatten(1) for g in gradients], 1, out=self._gradients.flat)
         self._optimizer.step(self._gradients)
         self._steps += 1
         return losses.detach()
 
-    def _take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (E, R, T) and labels (E, R) of rows (E, R)."""
-        slot = torch.arange(self.slots, device=rows.device)[:, None]
-        return self._tokens[slot, rows], self._labels[slot, rows]
-
     def _dropout(self, x: Tensor, branch: int) -> Tensor:
-        """x (E, ...) with units zeroed at the model's rate, and the others scaled up."""
-        rate = self._model.dropout
-        keep = rng.keep_mask(self._keys, self._steps, branch, x[0].numel(), rate)
-        return x * keep.view(x.shape) / (1 - rate)
+        """x (E, N, D) with units zeroed at the model's rate, and the others scaled up.
 
-    @torch.no_grad()
+        The bits are dealt out row by row, and to the positions within a row.
+        """
+        rate, rows = self._model.dropout, len(self._share)
+        keep = rng.keep_mask(self._keys, self._steps, branch, x[0].numel(), rate)
+        keep = keep.view(len(x), rows, -1, x.shape[2]).transpose(1, 2).flatten(1, 2)
+        return x * keep / (1 - rate)
+
     def evaluate(self, running: Tensor) -> Evaluation:
         """Evaluate every slot on all rows of its task; `running` (E,) are its losses while training."""
-        count = self._labels.shape[1]
-        right, losses = [], []
-        for start in range(0, count, EVALUATION_ROWS):
-            rows = torch.arange(start, min(start + EVALUATION_ROWS, count), device=self._keys.device)
-            padding = -len(rows) % _LINES
-            padded = torch.cat((rows, rows[:1].expand(padding))).expand(self.slots, -1)
-            tokens, labels = self._take(padded)
-            scores = forward(self._model, self._weights.views, tokens)
-            right.append((scores.argmax(-1) == labels)[:, : len(rows)])
-            losses.append(self._loss(scores, labels)[:, : len(rows)])
-        correct, loss = torch.cat(right, 1).double(), torch.cat(losses, 1).double()
-        figures = [running.double()]
-        for part in (self._is_train, ~self._is_train):
-            for values in (correct, loss):  # NaN must not leak from one part into the other
-                figures.append(_sum(torch.where(part, values, 0)) / part.sum(1))
-        running_loss, train, train_loss, validation, validation_loss = torch.stack(figures).cpu().numpy()
-        finite = np.isfinite(running_loss) & np.isfinite(train_loss) & np.isfinite(validation_loss)
+        every = range(self.slots)
+        (train, train_loss), (validation, validation_loss) = (
+            self.measure(every, "train"),
+            self.measure(every, "validation"),
+        )
+        finite = np.isfinite(running.double().cpu().numpy()) & np.isfinite(train_loss) & np.isfinite(validation_loss)
         return Evaluation(train, validation, train_loss, validation_loss, finite)
+
+    @torch.no_grad()
+    def measure(self, slots: Sequence[int], part: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Accuracies and mean losses of these slots on all their rows for training or for 'validation'."""
+        chosen = list(slots)
+        rows = (self._train if part == "train" else self._validation)[chosen]
+        flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
+        weights, labels = Stack(operands(self._slices), flat).views, self._labels[chosen]
+        count = rows.shape[1]
+        chunk = _padded(-(-count // -(-count // EVALUATION_ROWS)))
+        if chunk not in self._plans:
+            self._plans[chunk] = self._plan_for(chunk, dropout=False)
+        plan = self._plans[chunk]
+        right, losses = [], []
+        for start in range(0, count, chunk):
+            own = rows[:, start : start + chunk]
+            padded = torch.cat((own, own[:, :1].expand(-1, chunk - own.shape[1])), 1)
+            answers = labels.gather(1, padded)
+            scores = forward(self._model, weights, plan, padded)
+            right.append((scores.argmax(-1) == answers)[:, : own.shape[1]])
+            losses.append(self._loss(scores, answers)[:, : own.shape[1]])
+        figures = [_sum(torch.cat(values, 1).double()) / count for values in (right, losses)]
+        accuracy, loss = torch.stack(figures).cpu().numpy()
+        return accuracy, loss
+
+
+def _padded(rows: int) -> int:
+    """Rows that fill whole cache lines."""
+    return -(-rows // _LINES) * _LINES
 
 
 def _sum(x: Tensor) -> Tensor:

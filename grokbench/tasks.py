@@ -59,7 +59,7 @@ def _parity(spec: TaskSpec) -> TaskData:
     return TaskData(tokens, bits.sum(1) % 2)
 
 
-def train_rows(spec: TaskSpec, keys: Tensor) -> Tensor:
-    """(E, train_rows) row numbers of each replica's training set; the other rows are its validation set."""
-    start = torch.zeros_like(keys)
-    return rng.permutation(keys, rng.Stream.SPLIT, start, spec.rows)[:, : spec.train_rows]
+def split(spec: TaskSpec, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, train rows) and (E, validation rows): row numbers of each replica's two sets."""
+    order = rng.permutation(keys, rng.Stream.SPLIT, torch.zeros_like(keys), spec.rows)
+    return order[:, : spec.train_rows], order[:, spec.train_rows :]

@@ -17,15 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from grokbench import rng
+from grokbench.blocks import attend, feed_forward, gather, linear, rms_norm, row_scores
+from grokbench.entries import Plan, Route
 from grokbench.spec import ModelSpec
-
-ROPE_BASE = 10000.0  # Su et al. 2021 (arXiv 2104.09864)
-NORM_EPSILON = 1e-6
 
 Dropout = Callable[[Tensor, int], Tensor]
 
@@ -107,131 +104,82 @@ def initial_row(model: ModelSpec, slices: tuple[Slice, ...], key: int) -> Tensor
     return torch.cat(rows).to(getattr(torch, model.dtype))
 
 
-def rotary_table(positions: int, head: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, K/2) of the rotary position embedding."""
-    rates = ROPE_BASE ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
-    angles = torch.arange(positions, dtype=torch.float64)[:, None] * rates
-    return angles.cos().to(like), angles.sin().to(like)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the two halves of every head, x (E, B, Q or 1, H, K), by the angles (Q, K/2) of its position."""
-    first, second = x.chunk(2, -1)
-    cos, sin = cos[:, None], sin[:, None]
-    return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
-
-
-def _split(x: Tensor, heads: int) -> Tensor:
-    """x (..., D) -> (..., H, K)."""
-    return x.view(*x.shape[:-1], heads, x.shape[-1] // heads)
-
-
-def _embed_rotated(tokens: Tensor, table: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """tokens (E, B, Q), table (E, V, 1, H, K) -> (E, B, Q, H, K), rotated by their positions' angles (Q, K/2)."""
-    positions, head = cos.shape[0], table.shape[-2:]
-    rotated = _rotate(table, cos, sin)  # (E, V, Q, H, K)
-    rows = tokens * positions + torch.arange(positions, device=tokens.device)
-    return embed(rows, rotated.reshape(rotated.shape[0], -1, math.prod(head))).view(*rows.shape, *head)
-
-
-class _Silu(torch.autograd.Function):
-    """z / (1 + exp(−z)).
-
-    torch's silu on a CPU computes the elements at the end of a thread's share by other instructions than the
-    rest, with other roundings, so that a run's bits would depend on its slot. `exp` does not.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        gate = z.neg().exp_().add_(1).reciprocal_()
-        ctx.save_for_backward(z, gate)
-        return z * gate
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        z, gate = ctx.saved_tensors
-        # gate·(1 + z·(1 − gate))
-        slope: Tensor = (1 - gate).mul_(z).add_(1).mul_(gate).mul_(grad)
-        return slope
-
-
-def silu(z: Tensor) -> Tensor:
-    out: Tensor = _Silu.apply(z)
-    return out
-
-
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x (E, ..., in), weight (E, out, in) -> (E, ..., out)."""
-    product = torch.bmm(x.flatten(1, -2), weight.transpose(1, 2))
-    return product.view(*x.shape[:-1], weight.shape[1])
-
-
-def rms_norm(x: Tensor, gain: Tensor) -> Tensor:
-    """x (E, B, Q, D) over its root mean square, times gain (E, D)."""
-    scale = (x.square().mean(-1, keepdim=True) + NORM_EPSILON).rsqrt()
-    return x * scale * gain[:, None, None]
-
-
-def embed(tokens: Tensor, table: Tensor) -> Tensor:
-    """tokens (E, B, T), table (E, V, D) -> (E, B, T, D): the token's integer is its row."""
-    offsets = torch.arange(table.shape[0], device=tokens.device)[:, None, None] * table.shape[1]
-    return functional.embedding(tokens + offsets, table.reshape(-1, table.shape[-1]))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention of the last Q positions: q (E, B, Q, H, K), k and v (E, B, T, H, K) -> like q."""
-    scale = q.shape[-1] ** -0.5
-    queries, positions = q.shape[2], k.shape[2]
-    if queries == 1:  # every key is visible; products this thin are faster as sums
-        shares = (q * k).sum(-1, keepdim=True).mul(scale).softmax(2)  # (E, B, T, H, 1)
-        return (shares * v).sum(2, keepdim=True)
-    q, k, v = (x.transpose(2, 3) for x in (q, k, v))  # (E, B, H, ·, K)
-    later = torch.ones(queries, positions, dtype=torch.bool, device=q.device).triu(positions - queries + 1)
-    scores = (q @ k.transpose(-1, -2) * scale).masked_fill(later, -torch.inf)
-    mixed: Tensor = scores.softmax(-1) @ v
-    return mixed.transpose(2, 3)
-
-
-def forward(model: ModelSpec, weights: dict[str, Tensor], tokens: Tensor, dropout: Dropout | None = None) -> Tensor:
-    """Scores (E, B, C) at the last token of every row, tokens (E, B, T).
-
-    Only the last position feeds the loss, so the last layer queries that one alone. `dropout` is called with
-    the output (E, B, Q, D) of each residual branch and the branch's number.
-    """
-    positions = tokens.shape[2]
-    table = weights["embedding.weight"]
-    cos, sin = rotary_table(positions, model.width // model.heads, table)
-    for i in range(model.depth):
-        w = {name: weights[f"layers.{i}.{name}.weight"] for name in _layer_names(model)}
-        queries = 1 if i == model.depth - 1 else positions
-        roles = [w[f"attention.{role}"] for role in ("query", "key", "value")]
-        if i == 0:  # all depends on token and position alone: work on the vocabulary, then gather
-            last = tokens[:, :, -queries:]
-            x = embed(last, table)  # (E, B, Q, D)
-            y = rms_norm(table[:, :, None], w["attention_norm"])  # (E, V, 1, D)
-            q, k, v = (_split(linear(y, role), model.heads) for role in roles)  # (E, V, 1, H, K)
-            q = _embed_rotated(last, q, cos[-queries:], sin[-queries:])
-            k = _embed_rotated(tokens, k, cos, sin)
-            v = _split(embed(tokens, v.flatten(2)), model.heads)
+def operands(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
+    """The same rows in the pieces that `forward` takes: keys and values, which lie side by side, in one product."""
+    joined: list[Slice] = []
+    for s in slices:
+        if s.name.endswith("attention.value.weight"):
+            key = joined.pop()
+            name = key.name.replace("key", "key_value")
+            joined.append(Slice(name, (key.shape[0] + s.shape[0], s.shape[1]), key.offset, True))
         else:
-            y = rms_norm(x, w["attention_norm"])
-            x, y_q = x[:, :, -queries:], y[:, :, -queries:]
-            q, k, v = (_split(linear(z, role), model.heads) for z, role in zip((y_q, y, y), roles, strict=True))
-            q, k = _rotate(q, cos[-queries:], sin[-queries:]), _rotate(k, cos, sin)
-        mixed = attend(q, k, v)
-        y = linear(mixed.flatten(-2), w["attention.output"])
-        x = x + (dropout(y, 2 * i) if dropout else y)
-        y = rms_norm(x, w["feed_forward_norm"])
-        up = linear(y, w["feed_forward.up"])  # (E, B, Q, F)
-        up = silu(linear(y, w["feed_forward.gate"])) * up if model.gated else silu(up)
-        y = linear(up, w["feed_forward.down"])
-        x = x + (dropout(y, 2 * i + 1) if dropout else y)
-    x = rms_norm(x, weights["norm.weight"])[:, :, 0]  # (E, B, D)
-    return linear(x, weights["head.weight"])
+            joined.append(s)
+    return tuple(joined)
 
 
-def _layer_names(model: ModelSpec) -> list[str]:
-    names = ["attention_norm", "feed_forward_norm"]
-    names += [f"attention.{role}" for role in ("query", "key", "value", "output")]
-    return names + [f"feed_forward.{role}" for role in ("up", "down", *(("gate",) if model.gated else ()))]
+def forward(
+    model: ModelSpec, weights: dict[str, Tensor], plan: Plan, questions: Tensor, dropout: Dropout | None = None
+) -> Tensor:
+    """Scores (E, R, C) at the last token of these questions (E, R) of a task.
+
+    weights: views (E, ...) by the names of `operands`. `dropout` is called with the output (E, N, D) of each
+    residual branch and the branch's number.
+    """
+    table = weights["embedding.weight"]
+    start = torch.arange(len(table), device=table.device)[:, None] * table.shape[1]
+    x = gather(table, plan.tokens(questions) + start)  # the token's integer is its row
+    for i, route in enumerate(plan.routes(questions)):
+        w = {name: weights.get(f"layers.{i}.{name}.weight") for name in _LAYER}
+        x = _layer(model, w, x, route, i, dropout)
+    return linear(rms_norm(x, weights["norm.weight"]), weights["head.weight"])
+
+
+_LAYER = (
+    *("attention_norm", "attention.query", "attention.key_value", "attention.output"),
+    *("feed_forward_norm", "feed_forward.gate", "feed_forward.up", "feed_forward.down"),
+)
+
+
+def _layer(
+    model: ModelSpec, w: dict[str, Any], x: Tensor, route: Route, number: int, dropout: Dropout | None
+) -> Tensor:
+    """The states above a layer (E, N, D) from those below it, x (E, M, D)."""
+    y = rms_norm(x, w["attention_norm"])
+    both = linear(y, w["attention.key_value"])
+    k, v = _rotate(both[..., : model.width], model.heads, route.below), both[..., model.width :]
+    if route.table:
+        begin, end = route.queries
+        q = linear(y[:, begin:end], w["attention.query"])
+        q = _rotate(q, model.heads, tuple(table[begin:end] for table in route.below))
+        scores = _table_scores(q, k, route, model.heads)
+    else:
+        q = _rotate(linear(gather(y, route.own), w["attention.query"]), model.heads, route.above)
+        scores = row_scores(q, k, route.keys, model.heads)
+    scores = scores * (model.width // model.heads) ** -0.5
+    if route.later is not None:
+        scores = scores.masked_fill(route.later, -torch.inf)
+    y = linear(attend(scores, v, route.keys), w["attention.output"])
+    x = gather(x, route.own) + (dropout(y, 2 * number) if dropout else y)
+    y = rms_norm(x, w["feed_forward_norm"])
+    y = feed_forward(y, w["feed_forward.up"], w["feed_forward.down"], w["feed_forward.gate"])
+    return x + (dropout(y, 2 * number + 1) if dropout else y)
+
+
+def _rotate(x: Tensor, heads: int, rotation: tuple[Tensor, ...]) -> Tensor:
+    """Turn every head of x (E, N, D), whose two halves are the coordinates, by the angles of its position."""
+    cos, sin = rotation
+    parts = x.view(*x.shape[:2], heads, 2, -1)
+    swapped = parts.flip(-2).flatten(-2)
+    return torch.addcmul(parts.flatten(-2) * cos, swapped, sin).flatten(2)
+
+
+def _table_scores(q: Tensor, k: Tensor, route: Route, heads: int) -> Tensor:
+    """All products of queries and keys, looked up for each row and position: (T, E, N, H)."""
+    begin, end = route.queries
+    replicas, states = k.shape[:2]
+    q, k = (x.view(replicas, -1, heads, x.shape[2] // heads).transpose(1, 2).flatten(0, 1) for x in (q, k))
+    products = torch.bmm(q, k.transpose(1, 2)).view(replicas, heads, end - begin, states)
+    start = torch.arange(replicas, device=q.device)[:, None]
+    first = route.own - (states * start + begin) + (end - begin) * start  # the query's number among all tables'
+    index = first * states + route.keys - states * start
+    return gather(products.permute(0, 2, 3, 1).flatten(1, 2), index)

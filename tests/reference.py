@@ -143,7 +143,7 @@ def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Mod
     """Train one replica from these weights, batch by batch; the module and the mean loss of each epoch."""
     key = rng.key_tensor(run.key)
     data = tasks.generate(run.task)
-    rows = tasks.train_rows(run.task, key[None])[0]
+    rows = tasks.split(run.task, key[None])[0][0]
     model = Transformer(run.model, run.task.vocabulary, run.task.classes).to(getattr(torch, run.model.dtype))
     model.load_state_dict(weights)
     steppers = optimizers(run, model)
@@ -169,7 +169,7 @@ def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Mod
 def evaluate(run: RunSpec, model: nn.Module) -> tuple[float, float, float, float]:
     """Training and validation accuracy, training and validation loss."""
     data = tasks.generate(run.task)
-    chosen = tasks.train_rows(run.task, rng.key_tensor(run.key)[None])[0]
+    chosen = tasks.split(run.task, rng.key_tensor(run.key)[None])[0][0]
     training = torch.zeros(len(data.labels), dtype=torch.bool)
     training[chosen] = True
     figures = []

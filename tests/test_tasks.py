@@ -5,7 +5,7 @@ import torch
 
 from grokbench.rng import key_tensor
 from grokbench.spec import MODULAR_TASKS, TASKS, TaskSpec, UsageError, task
-from grokbench.tasks import generate, train_rows
+from grokbench.tasks import generate, split
 
 KEYS = torch.stack([key_tensor(k) for k in (1, 2, 1, 2**63 + 5)])
 
@@ -117,27 +117,25 @@ def test_the_published_tables_have_the_published_sizes(name: str) -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8, 0.99])
 @pytest.mark.parametrize("name", TASKS)
-def test_training_rows_are_distinct_and_as_many_as_asked_for(name: str, share: float) -> None:
+def test_every_row_is_either_trained_on_or_held_out(name: str, share: float) -> None:
     spec = task(name, 13, bits=8, train_share=share)
-    rows = train_rows(spec, KEYS)
-    assert rows.shape == (4, spec.train_rows) == (4, round(share * spec.rows))
-    for replica in rows.tolist():
-        chosen, rest = set(replica), set(range(spec.rows)) - set(replica)
-        assert len(chosen) == spec.train_rows
-        assert chosen < set(range(spec.rows))
-        assert len(rest) == spec.rows - spec.train_rows
+    train, validation = split(spec, KEYS)
+    assert train.shape == (4, spec.train_rows) == (4, round(share * spec.rows))
+    for chosen, rest in zip(train.tolist(), validation.tolist(), strict=True):
+        assert len(set(chosen)) == spec.train_rows
+        assert sorted(chosen + rest) == list(range(spec.rows))
 
 
 def test_the_split_belongs_to_the_key() -> None:
-    rows = train_rows(task("add", 13), KEYS)
+    rows = split(task("add", 13), KEYS)[0]
     assert torch.equal(rows[0], rows[2])
     splits = {frozenset(replica) for replica in rows.tolist()}
     assert len(splits) == 3
-    assert torch.equal(train_rows(task("add", 13), KEYS[1:2])[0], rows[1])
+    assert torch.equal(split(task("add", 13), KEYS[1:2])[0][0], rows[1])
 
 
 def test_every_row_has_its_chance_to_be_trained_on() -> None:
     spec = task("add", 5, train_share=0.4)
-    rows = train_rows(spec, torch.arange(2000))
+    rows = split(spec, torch.arange(2000))[0]
     share = rows.flatten().bincount(minlength=spec.rows) / 2000
     assert (share - 0.4).abs().max() < 5 * (0.4 * 0.6 / 2000) ** 0.5

@@ -46,17 +46,23 @@ def update(
 
 
 def _shape(directions: Stack, hyper: Mapping[str, Any]) -> None:
-    """Orthogonalise and scale every matrix in place; those of one shape go through one product."""
+    """Orthogonalise and scale every matrix in place; those of one shape or its transpose go through one product."""
 
-    def shape(s: Slice) -> tuple[int, ...]:
-        return s.shape
+    def sides(s: Slice) -> list[int]:
+        return sorted(s.shape)
 
-    for (out, into), alike in groupby(sorted(directions.slices, key=shape), key=shape):
-        views = [directions.views[s.name] for s in alike]
-        matrices = torch.stack(views, 1)  # (E, M, out, in)
+    for _, group in groupby(sorted(directions.slices, key=sides), key=sides):
+        alike = list(group)
+        lying = [_lying(directions.views[s.name], s) for s in alike]
         if hyper["orthogonalize"]:
-            flat = orthogonalize(matrices.flatten(0, 1), hyper["ns_steps"], hyper["coefficients"])
-            matrices = flat.view_as(matrices)
-        matrices = matrices * SCALE[hyper["scale"]](out, into)
-        for view, matrix in zip(views, matrices.unbind(1), strict=True):
-            view.copy_(matrix)
+            matrices = torch.stack(lying, 1)  # (E, M, small, large)
+            shaped = orthogonalize(matrices, hyper["ns_steps"], hyper["coefficients"]).unbind(1)
+        else:
+            shaped = tuple(lying)
+        for s, matrix in zip(alike, shaped, strict=True):
+            torch.mul(_lying(matrix, s), SCALE[hyper["scale"]](*s.shape), out=directions.views[s.name])
+
+
+def _lying(matrix: Tensor, s: Slice) -> Tensor:
+    """The matrix or, for a tall one, its transpose; twice is the identity."""
+    return matrix.mT if s.shape[0] > s.shape[1] else matrix
