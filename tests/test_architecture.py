@@ -18,17 +18,17 @@ LONGEST = 400
 # for all of its modules unless one of them has a place of its own.
 LAYERS = [
     {"cli", "plugin", "suite"},
-    {"session", "doctor"},
+    {"session", "doctor", "compare"},
     {"executor", "report"},
     {"verdict", "ensemble"},
     {"claims", "optim"},
     {"stats", "store", "transformer", "softmax", "tasks", "optim.registry"},
-    {"grok", "presets", "rng"},
+    {"grok", "presets", "rng", "entries", "blocks", "kernels"},
     {"provenance", "spec"},
 ]
 # The package's own contents page may show what lies at the bottom, and importing any module runs it.
 CONTENTS = {"presets", "spec"}
-WITH_TORCH = {"executor", "ensemble", "optim", "transformer", "softmax", "tasks", "rng"}
+WITH_TORCH = {"executor", "ensemble", "optim", "transformer", "softmax", "tasks", "rng", "entries", "blocks", "kernels"}
 
 RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 MODULES = {
