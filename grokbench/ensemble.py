@@ -10,7 +10,7 @@ Shapes: E replicas, Q questions of a task, B rows of a batch (R with padding), T
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from grokbench.transformer import Stack, forward, initial_row, layout, operands,
 
 EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
 _LINES = 2 * ALIGNMENT
+
+Part = Literal["train", "validation"]
 
 
 def shape(run: RunSpec) -> Hashable:
@@ -154,10 +156,12 @@ class Ensemble:
         return Evaluation(train, validation, train_loss, validation_loss, finite)
 
     @torch.no_grad()
-    def measure(self, slots: Sequence[int], part: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Accuracies and mean losses of these slots on all their rows for training or for 'validation'."""
+    def measure(
+        self, slots: Sequence[int], part: Part, most: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Accuracies and mean losses of these slots on the rows of a part, or on the first `most` of them."""
         chosen = list(slots)
-        rows = (self._train if part == "train" else self._validation)[chosen]
+        rows = (self._train if part == "train" else self._validation)[chosen, :most]
         flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
         weights, labels = Stack(operands(self._slices), flat).views, self._labels[chosen]
         count = rows.shape[1]

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from grokbench import provenance
-from grokbench.ensemble import Ensemble, Evaluation, shape
-from grokbench.grok import GrokDetector, Trace
+from grokbench.ensemble import shape
+from grokbench.pack import Pack, Running
 from grokbench.spec import RunSpec, UsageError, choose
 from grokbench.store import Record, Store
 
@@ -35,15 +34,6 @@ class Slots(NamedTuple):
 # A CPU computes each slice of a batched product alike however many there are. cuBLAS picks its algorithm by the
 # number of slices, so there it has to be the same for every run.
 SLOTS = {"cpu": Slots(16, fixed=False), "cuda": Slots(64, fixed=True)}
-
-
-class Running(NamedTuple):
-    """A slot in use: its run, the epochs it has trained and its latest accuracies."""
-
-    run: RunSpec
-    epoch: int
-    train_accuracy: float
-    validation_accuracy: float
 
 
 class Progress(NamedTuple):
@@ -66,38 +56,6 @@ def resolve_device(name: str) -> str:
     if name == "cuda" and not available:
         raise UsageError("no CUDA device is available here: choose --device cpu")
     return ("cuda" if available else "cpu") if name == "auto" else name
-
-
-class _Slot:
-    """A run in training: its detector and its curves so far."""
-
-    def __init__(self, run: RunSpec) -> None:
-        self.run = run
-        self.detector = GrokDetector(run.criterion)
-        self.curves: list[tuple[float, ...]] = []
-        self.seconds = 0.0
-
-    @property
-    def epoch(self) -> int:
-        return len(self.curves)
-
-    def trace(self) -> Trace:
-        train, validation, *losses = np.array(self.curves, dtype=np.float64).reshape(-1, 4).T.copy()
-        epoch = np.arange(1, self.epoch + 1, dtype=np.int32)
-        return Trace(epoch, train, validation, *(loss.astype(np.float32) for loss in losses))
-
-
-class _Pack:
-    """Runs of one shape: a queue, and an ensemble while any of them is in training."""
-
-    def __init__(self) -> None:
-        self.queue: dict[str, RunSpec] = {}
-        self.slots: list[_Slot | None] = []
-        self.ensemble: Ensemble | None = None
-
-    @property
-    def active(self) -> list[_Slot]:
-        return [slot for slot in self.slots if slot]
 
 
 class Executor:
@@ -124,7 +82,7 @@ class Executor:
             torch.set_num_threads(threads)
         _keep_freed_memory()
         self._provenance = provenance.capture(self._device)
-        self._packs: dict[Hashable, _Pack] = {}
+        self._packs: dict[Hashable, Pack] = {}
         self._asked: dict[str, RunSpec] = {}
         self._done: set[str] = set()
         self._trained = 0
@@ -138,7 +96,10 @@ class Executor:
         self._done |= set(have)
         for digest, run in new.items():
             if digest not in have:
-                self._packs.setdefault(shape(run), _Pack()).queue[digest] = run
+                self._pack(run).queue[digest] = run
+
+    def _pack(self, run: RunSpec) -> Pack:
+        return self._packs.setdefault(shape(run), Pack(self._slots.limit, fixed=self._slots.fixed))
 
     def records(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
         """The records of these runs by digest, trained first where there is none yet."""
@@ -166,8 +127,7 @@ class Executor:
         for pack in self._packs.values():
             if any(slot.run.digest in missing for slot in pack.active) or not missing.isdisjoint(pack.queue):
                 self._refill(pack, missing)
-                if not self._slots.fixed:
-                    _compact(pack)
+                pack.compact()
             if any(slot.run.digest in missing for slot in pack.active):
                 self._epoch(pack)
                 return True
@@ -178,85 +138,44 @@ class Executor:
                 return True
         return False
 
-    def _refill(self, pack: _Pack, missing: set[str]) -> None:
+    def _refill(self, pack: Pack, missing: set[str]) -> None:
         """Load queued runs into free slots, those that are missing first."""
-        room = pack.slots.count(None) if pack.ensemble else self._slots.limit
-        if not room or not pack.queue:
-            return
         queue = sorted(pack.queue.values(), key=lambda run: run.digest not in missing)  # stable
         claimed: list[RunSpec] = []
         for run in queue:
-            if len(claimed) == room or not (self._fill or run.digest in missing):
+            if len(claimed) == pack.room or not (self._fill or run.digest in missing):
                 break
             if self._store.claim(run.digest, self._since):
                 claimed.append(run)
-        if not claimed:
-            return
-        if pack.ensemble is None:
-            size = self._slots.limit if self._slots.fixed else len(claimed)
-            pack.ensemble = Ensemble(claimed[0], size, torch.device(self._device))
-            pack.slots = [None] * size
-        free = [i for i, slot in enumerate(pack.slots) if slot is None]
-        for i, run in zip(free, claimed, strict=False):
-            pack.ensemble.load(i, run)
-            pack.slots[i] = _Slot(pack.queue.pop(run.digest))
+        if claimed:
+            pack.take(claimed, torch.device(self._device))
 
     def _abandon(self) -> None:
         """After a failure, put every unfinished run back into its queue, to be begun anew."""
         for pack in self._packs.values():
-            runs = {slot.run.digest: slot.run for slot in pack.active}
-            pack.queue, pack.ensemble, pack.slots = runs | pack.queue, None, []
+            pack.abandon()
         self._store.release()
 
-    def _epoch(self, pack: _Pack) -> None:
-        """Train an epoch and retire what has ended."""
-        assert pack.ensemble is not None
+    def _epoch(self, pack: Pack) -> None:
+        """Train an epoch, and store the records of the runs that have ended."""
         began = time.perf_counter()
-        evaluation = pack.ensemble.epoch()
-        seconds = time.perf_counter() - began
-        self._seconds += seconds
-        share = seconds / len(pack.active)
-        for i, slot in enumerate(pack.slots):
-            if slot:
-                slot.seconds += share
-                if self._ended(slot, evaluation, i):
-                    pack.slots[i] = None
+        ended = pack.epoch()
+        self._seconds += time.perf_counter() - began
+        for slot in ended:
+            grok = slot.detector.result(slot.epoch, slot.diverged)
+            self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
+            self._done.add(slot.run.digest)
+            self._trained += 1
         self._store.renew()
         if self._listener:
             self._listener(self.progress())
-        if not pack.active:
-            pack.ensemble, pack.slots = None, []
-
-    def _ended(self, slot: _Slot, evaluation: Evaluation, i: int) -> bool:
-        """Take in a slot's evaluation; store its record if the run has ended."""
-        *curves, finite = (column[i] for column in evaluation)
-        slot.curves.append(tuple(float(value) for value in curves))
-        answered = slot.detector.update(slot.epoch, *slot.curves[-1][:2])
-        diverged = not finite
-        if not (answered or diverged or slot.epoch == slot.run.criterion.budget):
-            return False
-        grok = slot.detector.result(slot.epoch, diverged)
-        self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
-        self._done.add(slot.run.digest)
-        self._trained += 1
-        return True
 
     def progress(self) -> Progress:
         """What is running and how much is done."""
         running = tuple(
-            Running(slot.run, slot.epoch, *(slot.curves[-1][:2] if slot.curves else (0.0, 0.0)))
-            for pack in self._packs.values()
-            for slot in pack.active
+            Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs.values() for slot in pack.active
         )
         return Progress(len(self._asked), len(self._done), self._trained, self._seconds, running)
-
-
-def _compact(pack: _Pack) -> None:
-    """Drop the slots for which no run was left."""
-    kept = [i for i, slot in enumerate(pack.slots) if slot]
-    if pack.ensemble and len(kept) < len(pack.slots):
-        pack.ensemble.select(kept)
-        pack.slots = [pack.slots[i] for i in kept]
 
 
 def _keep_freed_memory() -> None:

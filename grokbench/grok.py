@@ -43,7 +43,10 @@ class GrokTime:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A run's curves: arrays (evaluations,), taken after the epochs in `epoch`; a loss is a mean over rows."""
+    """A run's curves: arrays (epochs,), taken after the epochs in `epoch`; a loss is a mean over rows.
+
+    NaN where nothing was evaluated, because it could not change the grok time.
+    """
 
     epoch: NDArray[np.int32]
     train_accuracy: NDArray[np.float64]
@@ -72,6 +75,11 @@ class GrokDetector:
         self._restart(None)
         self._settled_for = 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether training has settled, so that training accuracy no longer matters."""
+        return self._fit is not None
+
     def _restart(self, candidate: int | None) -> None:
         self._candidate = candidate  # where the present stretch of high training accuracy began
         self._first: int | None = None
@@ -81,7 +89,11 @@ class GrokDetector:
         self._below = 0
 
     def update(self, epoch: int, train_accuracy: float, validation_accuracy: float) -> bool:
-        """Take in one evaluation; True once nothing that is still to come can change the grok time."""
+        """Take in one evaluation; True once nothing that is still to come can change the grok time.
+
+        Training accuracy may be NaN if it is below its threshold or training has settled, validation accuracy
+        unless training has settled or its accuracy is at its threshold.
+        """
         rule = self._criterion
         if self._fit is None:
             if not train_accuracy >= rule.train_threshold:

@@ -20,7 +20,8 @@ LAYERS = [
     {"cli", "plugin", "suite"},
     {"session", "doctor", "compare"},
     {"executor", "report"},
-    {"verdict", "ensemble"},
+    {"verdict", "pack"},
+    {"ensemble"},
     {"claims", "optim"},
     {"stats", "store", "transformer", "softmax", "tasks", "optim.registry"},
     {"grok", "presets", "rng", "entries", "blocks", "kernels"},
@@ -28,7 +29,19 @@ LAYERS = [
 ]
 # The package's own contents page may show what lies at the bottom, and importing any module runs it.
 CONTENTS = {"presets", "spec"}
-WITH_TORCH = {"executor", "ensemble", "optim", "transformer", "softmax", "tasks", "rng", "entries", "blocks", "kernels"}
+WITH_TORCH = {
+    "executor",
+    "pack",
+    "ensemble",
+    "optim",
+    "transformer",
+    "softmax",
+    "tasks",
+    "rng",
+    "entries",
+    "blocks",
+    "kernels",
+}
 
 RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
 MODULES = {

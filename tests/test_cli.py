@@ -163,7 +163,7 @@ def test_a_failing_machine_is_neither_a_verdict_nor_data(capsys, monkeypatch):
     def fail(*_):
         raise MemoryError("planted")
 
-    monkeypatch.setattr("grokbench.ensemble.Ensemble.epoch", fail)
+    monkeypatch.setattr("grokbench.ensemble.Ensemble.train", fail)
     code, _, err = run(capsys, *SUPPORTED)
     assert code == 4
     assert "the machine failed: MemoryError: planted" in err

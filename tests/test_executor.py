@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
+import torch
 
 from grokbench import executor as executor_module
 from grokbench.ensemble import Ensemble
 from grokbench.executor import Executor
-from grokbench.grok import Outcome, grok_time
+from grokbench.grok import GrokDetector, Outcome, grok_time
 from grokbench.optim.registry import parse
 from grokbench.spec import RunSpec, UsageError
 from grokbench.store import Store
@@ -58,10 +60,32 @@ def test_grok_times_follow_from_the_stored_curves(store):
         assert record.time.epochs == len(record.trace.epoch)
 
 
+@pytest.mark.parametrize("softmax", ["softmax", "sparsemax"])
+def test_what_is_not_evaluated_cannot_change_a_grok_time(store, softmax):
+    runs = [a_run(r, softmax=softmax, settle=4, hold=3) for r in range(3)]
+    runs += [a_run(r, "adamw(lr=0.03)", task=1, softmax=softmax, train_threshold=0.9) for r in range(3)]
+    records = Executor(store, "cpu").records(runs)
+    for run in runs:
+        ensemble = Ensemble(run, 1, torch.device("cpu"))
+        ensemble.load(0, run)
+        trace, detector, epoch, skipped = records[run.digest].trace, GrokDetector(run.criterion), 0, 0
+        answered = False
+        while not answered and epoch < run.criterion.budget:
+            evaluation = ensemble.epoch()
+            epoch += 1
+            train, validation = float(evaluation.train_accuracy[0]), float(evaluation.validation_accuracy[0])
+            answered = detector.update(epoch, train, validation)
+            assert trace.train_accuracy[epoch - 1] in (train, pytest.approx(np.nan, nan_ok=True))
+            assert trace.validation_accuracy[epoch - 1] in (validation, pytest.approx(np.nan, nan_ok=True))
+            skipped += np.isnan(trace.train_accuracy[epoch - 1]) or np.isnan(trace.validation_accuracy[epoch - 1])
+        assert records[run.digest].time == detector.result(epoch, diverged=False)
+        assert skipped > epoch / 2
+
+
 def test_what_is_in_the_store_is_not_trained_again(store, monkeypatch):
     runs = [a_run(r) for r in range(2)]
     first = Executor(store, "cpu").records(runs)
-    monkeypatch.setattr(Ensemble, "epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Ensemble, "train", lambda *_: pytest.fail("trained again"))
     again = Executor(store, "cpu")
     assert again.records(runs) == first
     assert again.progress().done == 2

@@ -1,0 +1,167 @@
+"""Runs of one shape in training: a queue, an ensemble's slots, and what is evaluated when.
+
+Training accuracy decides when a run has settled, and validation accuracy only what comes after. So before that,
+the training rows are evaluated, a few at first, since these mostly tell that it has not; and after it the
+validation rows alone. Grok times are exact; every `FULL_EVERY`th epoch everything is evaluated, for the curves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from grokbench.ensemble import Ensemble, Part
+from grokbench.grok import GrokDetector, Trace
+from grokbench.spec import RunSpec
+
+FULL_EVERY = 16  # epochs
+PROBE_ROWS = 128
+
+
+class Running(NamedTuple):
+    """A slot in use: its run, the epochs it has trained and the latest accuracies that were evaluated."""
+
+    run: RunSpec
+    epoch: int
+    train_accuracy: float
+    validation_accuracy: float
+
+
+class Slot:
+    """A run in training: its detector and its curves so far, NaN where nothing was evaluated."""
+
+    def __init__(self, run: RunSpec) -> None:
+        self.run = run
+        self.detector = GrokDetector(run.criterion)
+        self.curves: list[tuple[float, ...]] = []
+        self.seconds = 0.0
+        self.diverged = False
+        self.latest = (0.0, 0.0)
+
+    @property
+    def epoch(self) -> int:
+        return len(self.curves)
+
+    @property
+    def due(self) -> bool:
+        """Whether everything is evaluated after the epoch that comes."""
+        return (self.epoch + 1) % FULL_EVERY == 0 or self.epoch + 1 == self.run.criterion.budget
+
+    def may_settle(self, accuracy: float) -> bool:
+        """Whether the training accuracy can reach its threshold, given that on the first `PROBE_ROWS` rows."""
+        rows = self.run.task.train_rows
+        probed = min(rows, PROBE_ROWS)
+        wrong = probed - round(accuracy * probed)
+        return (rows - wrong) / rows >= self.run.criterion.train_threshold
+
+    def update(self, *figures: float, finite: bool) -> bool:
+        """Take in what was evaluated after an epoch, in the order of `Trace`; True if the run has ended."""
+        self.curves.append(figures)
+        train, validation = (old if np.isnan(new) else new for old, new in zip(self.latest, figures, strict=False))
+        self.latest, self.diverged = (train, validation), not finite
+        answered = self.detector.update(self.epoch, *figures[:2])
+        return answered or self.diverged or self.epoch == self.run.criterion.budget
+
+    def trace(self) -> Trace:
+        train, validation, *losses = np.array(self.curves, dtype=np.float64).reshape(-1, 4).T.copy()
+        epoch = np.arange(1, self.epoch + 1, dtype=np.int32)
+        return Trace(epoch, train, validation, *(loss.astype(np.float32) for loss in losses))
+
+
+class Pack:
+    """A queue of runs, and an ensemble while any of them is in training. limit: the most slots it may have.
+
+    fixed: it always has that many, the idle ones filled with zeros.
+    """
+
+    def __init__(self, limit: int, *, fixed: bool) -> None:
+        self.limit, self.fixed = limit, fixed
+        self.queue: dict[str, RunSpec] = {}
+        self.slots: list[Slot | None] = []
+        self._ensemble: Ensemble | None = None
+
+    @property
+    def active(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot]
+
+    @property
+    def room(self) -> int:
+        """How many more runs it can take."""
+        return self.slots.count(None) if self._ensemble else self.limit
+
+    def take(self, runs: Sequence[RunSpec], device: torch.device) -> None:
+        """Begin these runs, at most `room`, in free slots."""
+        if not self._ensemble:
+            size = self.limit if self.fixed else len(runs)
+            self._ensemble, self.slots = Ensemble(runs[0], size, device), [None] * size
+        free = [i for i, slot in enumerate(self.slots) if slot is None]
+        for i, run in zip(free, runs, strict=False):
+            self._ensemble.load(i, run)
+            self.slots[i] = Slot(self.queue.pop(run.digest))
+
+    def compact(self) -> None:
+        """Drop the slots for which no run was left."""
+        kept = [i for i, slot in enumerate(self.slots) if slot]
+        if self._ensemble and not self.fixed and len(kept) < len(self.slots):
+            self._ensemble.select(kept)
+            self.slots = [self.slots[i] for i in kept]
+
+    def abandon(self) -> None:
+        """Put every unfinished run back into the queue, to be begun anew."""
+        self.queue = {slot.run.digest: slot.run for slot in self.active} | self.queue
+        self.slots, self._ensemble = [], None
+
+    def epoch(self) -> list[Slot]:
+        """Train an epoch; the slots whose runs have ended are free from now on."""
+        assert self._ensemble
+        began = time.perf_counter()
+        running = self._ensemble.train().double().cpu().numpy()
+        figures, finite = self._evaluate(self._ensemble)
+        finite &= np.isfinite(running)
+        share = (time.perf_counter() - began) / len(self.active)
+        ended = []
+        for i, slot in enumerate(self.slots):
+            if slot:
+                slot.seconds += share
+                if slot.update(*map(float, figures[:, i]), finite=bool(finite[i])):
+                    ended.append(slot)
+                    self.slots[i] = None
+        if not self.active:
+            self.slots, self._ensemble = [], None
+        return ended
+
+    def _evaluate(self, ensemble: Ensemble) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Accuracies and losses (4, E) in the order of `Trace`, NaN where nobody asks; (E,) whether all are finite."""
+        figures = np.full((4, len(self.slots)), np.nan)
+        finite = np.ones(len(self.slots), dtype=bool)
+
+        def measure(chosen: Iterable[int], part: Part, rows: int | None = None) -> NDArray[np.float64]:
+            slots = sorted(chosen)
+            if not slots:
+                return np.zeros(0)
+            if self.fixed:  # a product's bits may depend on the number of its slices
+                accuracy, loss = (figure[slots] for figure in ensemble.measure(range(len(self.slots)), part, rows))
+            else:
+                accuracy, loss = ensemble.measure(slots, part, rows)
+            finite[slots] &= np.isfinite(loss)
+            if rows is None:
+                figures[0 if part == "train" else 1, slots] = accuracy
+                figures[2 if part == "train" else 3, slots] = loss
+            return accuracy
+
+        slots = {i: slot for i, slot in enumerate(self.slots) if slot}
+        full = {i for i, slot in slots.items() if slot.due}
+        settled = {i for i, slot in slots.items() if slot.detector.settled}
+        probed = sorted(set(slots) - settled - full)
+        doubtful = {
+            i for i, seen in zip(probed, measure(probed, "train", PROBE_ROWS), strict=True) if slots[i].may_settle(seen)
+        }
+        measure(full | doubtful, "train")
+        fitted = {i for i, slot in slots.items() if figures[0, i] >= slot.run.criterion.train_threshold}
+        measure(full | settled | fitted, "validation")
+        return figures, finite
