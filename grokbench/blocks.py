@@ -163,12 +163,11 @@ class _FeedForward(torch.autograd.Function):
         x, up, down, gate, minus, base, raised = ctx.saved_tensors
         inner = torch.bmm(grad, down)  # the slope of the loss in silu(z), or in silu(z)·raised
         by_down = _minus(grad.transpose(1, 2), minus if raised is None else minus * raised)
-        share = base.reciprocal()
-        slope = torch.addcmul(share, minus, share - 1)  # of silu
+        share = base.reciprocal_()
+        slope = (share - 1).mul_(minus).add_(share).mul_(inner)  # share·(1 + z·(1 − share)) is the slope of silu
         if raised is None:
-            slope.mul_(inner)
             return torch.bmm(slope, up), torch.bmm(slope.transpose(1, 2), x), by_down, None
-        slope.mul_(inner).mul_(raised)
+        slope.mul_(raised)
         inner.mul_(minus)  # minus the slope in raised
         by_x = torch.baddbmm(torch.bmm(slope, gate), inner, up, alpha=-1)
         return by_x, _minus(inner.transpose(1, 2), x), by_down, torch.bmm(slope.transpose(1, 2), x)

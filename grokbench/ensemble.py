@@ -9,8 +9,8 @@ Shapes: E replicas, Q questions of a task, B rows of a batch (R with padding), T
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokbench import rng, tasks
+from grokbench.compiled import compiled
 from grokbench.entries import Plan
 from grokbench.optim.stacked import Optimizer, family
 from grokbench.softmax import SOFTMAX
-from grokbench.spec import ALIGNMENT, RunSpec
+from grokbench.spec import ALIGNMENT, Part, RunSpec
 from grokbench.transformer import Stack, forward, initial_row, layout, operands, row_size
 
 EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
 _LINES = 2 * ALIGNMENT
-
-Part = Literal["train", "validation"]
 
 
 def shape(run: RunSpec) -> Hashable:
@@ -48,13 +47,14 @@ class Evaluation(NamedTuple):
 
 
 class Ensemble:
-    """Slots for runs of the shape of `run`, all empty at first."""
+    """Slots for runs of the shape of `run`, all empty at first. compile: compile the step; slots stay as many."""
 
-    def __init__(self, run: RunSpec, slots: int, device: torch.device) -> None:
+    def __init__(self, run: RunSpec, slots: int, device: torch.device, *, compile: bool = False) -> None:
         self._model, self._loss, self._device = run.model, SOFTMAX[run.softmax].loss, device
         spec = run.task
         self._questions = tasks.generate(spec).tokens  # of every run of this shape
         self._slices = layout(run.model, spec.vocabulary, spec.classes)
+        self._pieces = operands(self._slices)
         self._batch = min(run.batch, spec.train_rows)
         dtype = getattr(torch, run.model.dtype)
         # The share of each row in the loss; rows that fill the batch up to whole cache lines have none.
@@ -70,7 +70,11 @@ class Ensemble:
         self._labels = integers(spec.rows)
         self._train, self._validation = integers(spec.train_rows), integers(spec.rows - spec.train_rows)
         self._stack(torch.zeros(slots, row_size(self._slices), dtype=dtype, device=device))
-        self._optimizer = Optimizer(run.optimizer, self._weights)
+        self._optimizer = Optimizer(run.optimizer, self._weights, compile=compile)
+        self._losses = self._loss_function()
+        if compile:
+            key = (spec.questions, len(self._share), run.softmax, run.model, slots, device)
+            self._losses = compiled(key, self._losses, device, graphs=True)
 
     def _plan_for(self, rows: int, *, dropout: bool) -> Plan:
         return Plan(self._model, self._questions, rows, self._device, dropout=dropout)
@@ -125,25 +129,34 @@ class Ensemble:
     def _step(self, rows: Tensor) -> Tensor:
         """One step on these rows (E, B); (E,) the losses before it."""
         rows = torch.cat((rows, rows[:, :1].expand(-1, len(self._share) - self._batch)), 1)  # (E, R)
-        pieces = operands(self._slices)
-        leaves = {name: view.requires_grad_() for name, view in Stack(pieces, self._weights.flat).views.items()}
-        scores = forward(self._model, leaves, self._plan, rows, self._dropout if self._model.dropout else None)
-        losses = _sum(self._loss(scores, self._labels.gather(1, rows)) * self._share)
-        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        leaves = [view.requires_grad_() for view in Stack(self._pieces, self._weights.flat).views.values()]
+        losses = self._losses(leaves, rows, self._labels.gather(1, rows), self._keys, self._steps)
+        gradients = torch.autograd.grad(losses.sum(), leaves)
         torch.cat([g.flatten(1) for g in gradients], 1, out=self._gradients.flat)
         self._optimizer.step(self._gradients)
         self._steps += 1
         return losses.detach()
 
-    def _dropout(self, x: Tensor, branch: int) -> Tensor:
-        """x (E, N, D) with units zeroed at the model's rate, and the others scaled up.
+    def _loss_function(self) -> Callable[..., Tensor]:
+        """From weights, questions (E, R), labels (E, R), keys and steps (E,) to the losses (E,)."""
+        model, plan, loss, share = self._model, self._plan, self._loss, self._share
+        names = [piece.name for piece in self._pieces]
 
-        The bits are dealt out row by row, and to the positions within a row.
-        """
-        rate, rows = self._model.dropout, len(self._share)
-        keep = rng.keep_mask(self._keys, self._steps, branch, x[0].numel(), rate)
-        keep = keep.view(len(x), rows, -1, x.shape[2]).transpose(1, 2).flatten(1, 2)
-        return x * keep / (1 - rate)
+        def losses(leaves: list[Tensor], questions: Tensor, labels: Tensor, keys: Tensor, steps: Tensor) -> Tensor:
+            def dropout(x: Tensor, branch: int) -> Tensor:
+                """Zero units of x (E, N, D) at the model's rate, and scale up the others.
+
+                The bits are dealt out row by row, and to the positions within a row.
+                """
+                keep = rng.keep_mask(keys, steps, branch, x.shape[1] * x.shape[2], model.dropout)
+                keep = keep.view(len(x), len(share), -1, x.shape[2]).transpose(1, 2).flatten(1, 2)
+                return x * keep / (1 - model.dropout)
+
+            weights = dict(zip(names, leaves, strict=True))
+            scores = forward(model, weights, plan, questions, dropout if model.dropout else None)
+            return _sum(loss(scores, labels) * share)
+
+        return losses
 
     def evaluate(self, running: Tensor) -> Evaluation:
         """Evaluate every slot on all rows of its task; `running` (E,) are its losses while training."""
@@ -161,9 +174,12 @@ class Ensemble:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Accuracies and mean losses of these slots on the rows of a part, or on the first `most` of them."""
         chosen = list(slots)
+        if self._device.type == "cuda" and len(chosen) < self.slots:  # there, bits depend on the number of slots
+            accuracy, loss = self.measure(range(self.slots), part, most)
+            return accuracy[chosen], loss[chosen]
         rows = (self._train if part == "train" else self._validation)[chosen, :most]
         flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
-        weights, labels = Stack(operands(self._slices), flat).views, self._labels[chosen]
+        weights, labels = Stack(self._pieces, flat).views, self._labels[chosen]
         count = rows.shape[1]
         chunk = _padded(-(-count // -(-count // EVALUATION_ROWS)))
         if chunk not in self._plans:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from grokbench import provenance
+from grokbench import provenance, sizing
 from grokbench.ensemble import shape
 from grokbench.pack import Pack, Running
 from grokbench.spec import RunSpec, UsageError, choose
@@ -21,19 +21,8 @@ from grokbench.store import Record, Store
 
 DEVICES = ("auto", "cpu", "cuda")
 WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here
+LOOK_SECONDS = 1.0  # and while there is something to train here, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
-
-
-class Slots(NamedTuple):
-    """How many slots an ensemble has at most. fixed: it always has that many, the idle ones filled with zeros."""
-
-    limit: int
-    fixed: bool
-
-
-# A CPU computes each slice of a batched product alike however many there are. cuBLAS picks its algorithm by the
-# number of slices, so there it has to be the same for every run.
-SLOTS = {"cpu": Slots(16, fixed=False), "cuda": Slots(64, fixed=True)}
 
 
 class Progress(NamedTuple):
@@ -77,7 +66,6 @@ class Executor:
     ) -> None:
         self._store, self._fill, self._since, self._listener = store, fill, since, listener
         self._device = resolve_device(device)
-        self._slots = SLOTS[self._device]
         if threads:
             torch.set_num_threads(threads)
         _keep_freed_memory()
@@ -85,6 +73,8 @@ class Executor:
         self._packs: dict[Hashable, Pack] = {}
         self._asked: dict[str, RunSpec] = {}
         self._done: set[str] = set()
+        self._held: set[str] = set()  # by other processes, when last seen
+        self._looked = time.monotonic()
         self._trained = 0
         self._seconds = 0.0
 
@@ -92,14 +82,15 @@ class Executor:
         """Say which runs will be asked for, so that they can share ensembles."""
         new = {run.digest: run for run in runs if run.digest not in self._asked}
         self._asked |= new
-        have = self._store.get(new, self._since)
-        self._done |= set(have)
+        have = self._store.known(new, self._since)
+        self._done |= have
         for digest, run in new.items():
             if digest not in have:
                 self._pack(run).queue[digest] = run
 
     def _pack(self, run: RunSpec) -> Pack:
-        return self._packs.setdefault(shape(run), Pack(self._slots.limit, fixed=self._slots.fixed))
+        kind = (shape(run), plan := sizing.plan(run, self._device))
+        return self._packs.setdefault(kind, Pack(plan))
 
     def records(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
         """The records of these runs by digest, trained first where there is none yet."""
@@ -113,26 +104,35 @@ class Executor:
                 self._abandon()
                 raise
             if not trained:
-                self._store.renew()
                 time.sleep(WAIT_SECONDS)
-                elsewhere = set(self._store.get(missing, self._since))
-                self._done |= elsewhere
-                for pack in self._packs.values():
-                    pack.queue = {digest: run for digest, run in pack.queue.items() if digest not in elsewhere}
+            self._look(always=not trained)
             missing -= self._done
         return self._store.get(wanted, self._since)
+
+    def _look(self, *, always: bool) -> None:
+        """Now and then, say that this process is alive, and see which runs others have finished."""
+        if not always and time.monotonic() < self._looked + LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        self._held.clear()
+        self._store.renew()
+        elsewhere = self._store.known(set(self._asked) - self._done, self._since)
+        self._done |= elsewhere
+        for pack in self._packs.values():
+            pack.queue = {digest: run for digest, run in pack.queue.items() if digest not in elsewhere}
 
     def _advance(self, missing: set[str]) -> bool:
         """Train one epoch of a pack with missing runs, or else of any; False if there is none to train here."""
         for pack in self._packs.values():
-            if any(slot.run.digest in missing for slot in pack.active) or not missing.isdisjoint(pack.queue):
+            if not missing.isdisjoint(pack.training) or not missing.isdisjoint(pack.queue):
                 self._refill(pack, missing)
-                pack.compact()
-            if any(slot.run.digest in missing for slot in pack.active):
+            if not missing.isdisjoint(pack.training):
                 self._epoch(pack)
                 return True
         # What is missing is in other processes' hands. They may be waiting for what is in ours.
         for pack in self._packs.values():
+            if self._fill:
+                self._refill(pack, missing)
             if pack.active:
                 self._epoch(pack)
                 return True
@@ -140,15 +140,21 @@ class Executor:
 
     def _refill(self, pack: Pack, missing: set[str]) -> None:
         """Load queued runs into free slots, those that are missing first."""
-        queue = sorted(pack.queue.values(), key=lambda run: run.digest not in missing)  # stable
+        if not pack.room:
+            return
         claimed: list[RunSpec] = []
-        for run in queue:
-            if len(claimed) == pack.room or not (self._fill or run.digest in missing):
+        for digest, run in sorted(pack.queue.items(), key=lambda item: item[0] not in missing):  # stable
+            if len(claimed) == pack.room or not (self._fill or digest in missing):
                 break
-            if self._store.claim(run.digest, self._since):
+            if digest in self._held:
+                continue
+            if self._store.claim(digest, self._since):
                 claimed.append(run)
+            else:
+                self._held.add(digest)
         if claimed:
             pack.take(claimed, torch.device(self._device))
+        pack.compact()
 
     def _abandon(self) -> None:
         """After a failure, put every unfinished run back into its queue, to be begun anew."""
@@ -159,14 +165,19 @@ class Executor:
     def _epoch(self, pack: Pack) -> None:
         """Train an epoch, and store the records of the runs that have ended."""
         began = time.perf_counter()
-        ended = pack.epoch()
-        self._seconds += time.perf_counter() - began
+        try:
+            ended = pack.epoch()
+        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+            if not _out_of_memory(error) or not pack.halve():
+                raise
+            return
+        finally:
+            self._seconds += time.perf_counter() - began
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
             self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
-            self._done.add(slot.run.digest)
+            self._done.add(slot.digest)
             self._trained += 1
-        self._store.renew()
         if self._listener:
             self._listener(self.progress())
 
@@ -176,6 +187,11 @@ class Executor:
             Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs.values() for slot in pack.active
         )
         return Progress(len(self._asked), len(self._done), self._trained, self._seconds, running)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Also of the processor's, for which torch has no class of its own."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _keep_freed_memory() -> None:

@@ -45,7 +45,7 @@ class GrokTime:
 class Trace:
     """A run's curves: arrays (epochs,), taken after the epochs in `epoch`; a loss is a mean over rows.
 
-    NaN where nothing was evaluated, because it could not change the grok time.
+    NaN where it could not change the grok time, or was only seen to lie below its threshold.
     """
 
     epoch: NDArray[np.int32]
@@ -91,8 +91,8 @@ class GrokDetector:
     def update(self, epoch: int, train_accuracy: float, validation_accuracy: float) -> bool:
         """Take in one evaluation; True once nothing that is still to come can change the grok time.
 
-        Training accuracy may be NaN if it is below its threshold or training has settled, validation accuracy
-        unless training has settled or its accuracy is at its threshold.
+        An accuracy may be NaN if it is below its threshold or does not matter: training accuracy once training has
+        settled, validation accuracy while training accuracy is below its threshold.
         """
         rule = self._criterion
         if self._fit is None:

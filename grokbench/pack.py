@@ -1,8 +1,9 @@
 """Runs of one shape in training: a queue, an ensemble's slots, and what is evaluated when.
 
-Training accuracy decides when a run has settled, and validation accuracy only what comes after. So before that,
-the training rows are evaluated, a few at first, since these mostly tell that it has not; and after it the
-validation rows alone. Grok times are exact; every `FULL_EVERY`th epoch everything is evaluated, for the curves.
+Training accuracy decides when a run has settled, and validation accuracy only what comes after. All that matters of
+either is on which side of its threshold it lies, and mostly a few rows tell that it is below. So grok times are those
+of full evaluations after every epoch, while an accuracy itself is known where it may be at its threshold, and for the
+curves after every `FULL_EVERY`th epoch.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grokbench.ensemble import Ensemble, Part
+from grokbench.ensemble import Ensemble
 from grokbench.grok import GrokDetector, Trace
-from grokbench.spec import RunSpec
+from grokbench.sizing import Layout
+from grokbench.spec import Part, RunSpec
 
 FULL_EVERY = 16  # epochs
 PROBE_ROWS = 128
@@ -35,8 +37,8 @@ class Running(NamedTuple):
 class Slot:
     """A run in training: its detector and its curves so far, NaN where nothing was evaluated."""
 
-    def __init__(self, run: RunSpec) -> None:
-        self.run = run
+    def __init__(self, digest: str, run: RunSpec) -> None:
+        self.digest, self.run = digest, run
         self.detector = GrokDetector(run.criterion)
         self.curves: list[tuple[float, ...]] = []
         self.seconds = 0.0
@@ -52,12 +54,11 @@ class Slot:
         """Whether everything is evaluated after the epoch that comes."""
         return (self.epoch + 1) % FULL_EVERY == 0 or self.epoch + 1 == self.run.criterion.budget
 
-    def may_settle(self, accuracy: float) -> bool:
-        """Whether the training accuracy can reach its threshold, given that on the first `PROBE_ROWS` rows."""
-        rows = self.run.task.train_rows
-        probed = min(rows, PROBE_ROWS)
-        wrong = probed - round(accuracy * probed)
-        return (rows - wrong) / rows >= self.run.criterion.train_threshold
+    def may_reach(self, part: Part, accuracy: float) -> bool:
+        """Whether the accuracy on a part can be at its threshold, given that on its first `PROBE_ROWS` rows."""
+        rows, rule = self.run.task.part_rows(part), self.run.criterion
+        wrong = PROBE_ROWS - round(accuracy * PROBE_ROWS)
+        return (rows - wrong) / rows >= (rule.train_threshold if part == "train" else rule.threshold)
 
     def update(self, *figures: float, finite: bool) -> bool:
         """Take in what was evaluated after an epoch, in the order of `Trace`; True if the run has ended."""
@@ -74,13 +75,10 @@ class Slot:
 
 
 class Pack:
-    """A queue of runs, and an ensemble while any of them is in training. limit: the most slots it may have.
+    """A queue of runs, and an ensemble while any of them is in training."""
 
-    fixed: it always has that many, the idle ones filled with zeros.
-    """
-
-    def __init__(self, limit: int, *, fixed: bool) -> None:
-        self.limit, self.fixed = limit, fixed
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
         self.queue: dict[str, RunSpec] = {}
         self.slots: list[Slot | None] = []
         self._ensemble: Ensemble | None = None
@@ -90,30 +88,44 @@ class Pack:
         return [slot for slot in self.slots if slot]
 
     @property
+    def training(self) -> set[str]:
+        """The digests of the runs in slots."""
+        return {slot.digest for slot in self.active}
+
+    @property
     def room(self) -> int:
         """How many more runs it can take."""
-        return self.slots.count(None) if self._ensemble else self.limit
+        return self.slots.count(None) if self._ensemble else self.layout.slots
 
     def take(self, runs: Sequence[RunSpec], device: torch.device) -> None:
         """Begin these runs, at most `room`, in free slots."""
         if not self._ensemble:
-            size = self.limit if self.fixed else len(runs)
-            self._ensemble, self.slots = Ensemble(runs[0], size, device), [None] * size
+            size = self.layout.slots if self.layout.fixed else len(runs)
+            self._ensemble = Ensemble(runs[0], size, device, compile=self.layout.compiled)
+            self.slots = [None] * size
         free = [i for i, slot in enumerate(self.slots) if slot is None]
         for i, run in zip(free, runs, strict=False):
             self._ensemble.load(i, run)
-            self.slots[i] = Slot(self.queue.pop(run.digest))
+            digest = run.digest
+            self.slots[i] = Slot(digest, self.queue.pop(digest))
 
     def compact(self) -> None:
         """Drop the slots for which no run was left."""
         kept = [i for i, slot in enumerate(self.slots) if slot]
-        if self._ensemble and not self.fixed and len(kept) < len(self.slots):
+        if self._ensemble and not self.layout.fixed and len(kept) < len(self.slots):
             self._ensemble.select(kept)
             self.slots = [self.slots[i] for i in kept]
 
+    def halve(self) -> bool:
+        """After running out of memory: begin anew with half as many slots; False if there is only one."""
+        self.abandon()
+        half = self.layout.slots // 2
+        self.layout = self.layout._replace(slots=max(1, half))
+        return half > 0
+
     def abandon(self) -> None:
         """Put every unfinished run back into the queue, to be begun anew."""
-        self.queue = {slot.run.digest: slot.run for slot in self.active} | self.queue
+        self.queue = {slot.digest: slot.run for slot in self.active} | self.queue
         self.slots, self._ensemble = [], None
 
     def epoch(self) -> list[Slot]:
@@ -140,28 +152,27 @@ class Pack:
         figures = np.full((4, len(self.slots)), np.nan)
         finite = np.ones(len(self.slots), dtype=bool)
 
-        def measure(chosen: Iterable[int], part: Part, rows: int | None = None) -> NDArray[np.float64]:
+        def measure(chosen: Iterable[int], part: Part, most: int | None = None) -> list[tuple[int, float]]:
             slots = sorted(chosen)
             if not slots:
-                return np.zeros(0)
-            if self.fixed:  # a product's bits may depend on the number of its slices
-                accuracy, loss = (figure[slots] for figure in ensemble.measure(range(len(self.slots)), part, rows))
-            else:
-                accuracy, loss = ensemble.measure(slots, part, rows)
+                return []
+            accuracy, loss = ensemble.measure(slots, part, most)
             finite[slots] &= np.isfinite(loss)
-            if rows is None:
+            if most is None:
                 figures[0 if part == "train" else 1, slots] = accuracy
                 figures[2 if part == "train" else 3, slots] = loss
-            return accuracy
+            return list(zip(slots, accuracy, strict=True))
+
+        def decide(chosen: set[int], part: Part) -> None:
+            """Measure those of these slots that may be at the threshold, and those that are due."""
+            large = {i for i in chosen - due if slots[i].run.task.part_rows(part) >= 2 * PROBE_ROWS}
+            below = {i for i, seen in measure(large, part, PROBE_ROWS) if not slots[i].may_reach(part, seen)}
+            measure((chosen | due) - below, part)
 
         slots = {i: slot for i, slot in enumerate(self.slots) if slot}
-        full = {i for i, slot in slots.items() if slot.due}
+        due = {i for i, slot in slots.items() if slot.due}
         settled = {i for i, slot in slots.items() if slot.detector.settled}
-        probed = sorted(set(slots) - settled - full)
-        doubtful = {
-            i for i, seen in zip(probed, measure(probed, "train", PROBE_ROWS), strict=True) if slots[i].may_settle(seen)
-        }
-        measure(full | doubtful, "train")
+        decide(set(slots) - settled, "train")
         fitted = {i for i, slot in slots.items() if figures[0, i] >= slot.run.criterion.train_threshold}
-        measure(full | settled | fitted, "validation")
+        decide(settled | fitted, "validation")
         return figures, finite

@@ -17,6 +17,7 @@ from grokbench.store import Record, Store
 if TYPE_CHECKING:
     from grokbench.executor import Executor, Listener
     from grokbench.verdict import Verdict
+    from grokbench.workers import Workers
 
 DEFAULT_PRESET = "ci"
 MOST_REPLICAS = 10_000
@@ -96,8 +97,12 @@ class Session:
         self.selected = tuple(dict.fromkeys(selected))
         self.store = Store(options.store)
         self._executor: Executor | None = None
+        self._workers: Workers | None = None
 
     def close(self) -> None:
+        """End the workers and close the store."""
+        if self._workers:
+            self._workers.close()
         self.store.close()
 
     def _family(self, claim: Claim) -> list[Cell]:
@@ -118,18 +123,35 @@ class Session:
             found = self.store.get((run.digest for run in runs), self._options.since)
             if all(run.digest in found for run in runs):
                 return found
-            from grokbench.executor import Executor
-
-            self._executor = Executor(
-                self.store,
-                self._options.device,
-                self._options.threads,
-                fill=not self._share,
-                since=self._options.since,
-                listener=self._listener,
-            )
-            self._executor.need(run for case in self.selected for run in self.runs(case))
+            self._executor = self._start()
         return self._executor.records(runs)
+
+    def _start(self) -> Executor:
+        """An executor that knows all runs; on a CPU with several threads, workers beside it."""
+        import torch
+
+        from grokbench.executor import Executor, resolve_device
+        from grokbench.workers import Workers, share
+
+        options = self._options
+        needed = {run.digest: run for case in self.selected for run in self.runs(case)}
+        done = self.store.known(needed, options.since)
+        missing = [run for digest, run in needed.items() if digest not in done]
+        threads = options.threads or torch.get_num_threads()
+        alone = self._share or resolve_device(options.device) != "cpu"
+        processes = 1 if alone else share(threads, len(missing))
+        if processes > 1:
+            self._workers = Workers(processes - 1, missing, options.store, options.since)
+        executor = Executor(
+            self.store,
+            options.device,
+            threads // processes,
+            fill=not self._share,
+            since=options.since,
+            listener=self._listener,
+        )
+        executor.need(needed.values())
+        return executor
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict of one case, after training what it needs.

@@ -10,13 +10,14 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 # Part of every digest. Raise it when a change of the engine changes the numbers that a run produces.
 ENGINE = 2
 
 MODULAR_TASKS = ("add", "sub", "mul", "div", "exp", "gcd")
 TASKS = (*MODULAR_TASKS, "parity")
+Part = Literal["train", "validation"]
 SOFTMAXES = ("softmax", "stablemax", "sparsemax")
 DTYPES = ("float32", "float64")
 
@@ -119,6 +120,9 @@ class TaskSpec:
     @property
     def train_rows(self) -> int:
         return round(self.train_share * self.rows)
+
+    def part_rows(self, part: Part) -> int:
+        return self.train_rows if part == "train" else self.rows - self.train_rows
 
     @property
     def positions(self) -> int:
@@ -245,7 +249,7 @@ class OptimizerSpec:
 class GrokCriterion:
     """When a run counts as grokked, and how long it may take.
 
-    The accuracies are evaluated after every epoch. Training has settled at the first epoch of `settle`
+    Evaluations come after every epoch. Training has settled at the first epoch of `settle`
     consecutive evaluations with training accuracy of at least `train_threshold`; from there on, the first
     evaluation with validation accuracy of at least `threshold` is the first crossing, and the first one
     that is followed by `hold` more is the sustained grok. A run ends once both are known, or after `budget`

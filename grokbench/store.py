@@ -145,6 +145,11 @@ class Store:
                 found[digest] = Record(digest, time_, _unpack(curves), seconds, finished, provenance)
         return found
 
+    def known(self, digests: Iterable[str], since: float = 0.0) -> set[str]:
+        """Those runs that `get` would find, without reading their records."""
+        rows = self._db.execute("SELECT digest FROM runs WHERE finished >= ?", (since,))
+        return {digest for (digest,) in rows} & set(digests)
+
     def put(self, run: RunSpec, time_: GrokTime, trace: Trace, seconds: float, provenance: Provenance) -> None:
         """Write a finished run, in place of an older record if there is one, and end its lease."""
         t = time_

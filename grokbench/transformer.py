@@ -66,12 +66,19 @@ def layout(model: ModelSpec, vocabulary: int, classes: int) -> tuple[Slice, ...]
     return tuple(slices)
 
 
-class Stack:
+class Flat:
+    """A buffer (E, P) with a row for each replica."""
+
+    def __init__(self, flat: Tensor) -> None:
+        self.flat = flat
+
+
+class Stack(Flat):
     """A flat buffer (E, P) and the named views (E, *shape) into it."""
 
     def __init__(self, slices: tuple[Slice, ...], flat: Tensor) -> None:
+        super().__init__(flat)
         self.slices = slices
-        self.flat = flat
         self.views = {
             s.name: flat[:, s.offset : s.offset + s.size].view(flat.shape[0], *s.shape).detach() for s in slices
         }

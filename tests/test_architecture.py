@@ -19,28 +19,32 @@ LONGEST = 400
 LAYERS = [
     {"cli", "plugin", "suite"},
     {"session", "doctor", "compare"},
+    {"workers"},
     {"executor", "report"},
     {"verdict", "pack"},
-    {"ensemble"},
+    {"ensemble", "sizing"},
     {"claims", "optim"},
     {"stats", "store", "transformer", "softmax", "tasks", "optim.registry"},
-    {"grok", "presets", "rng", "entries", "blocks", "kernels"},
+    {"grok", "presets", "rng", "entries", "blocks", "kernels", "compiled"},
     {"provenance", "spec"},
 ]
 # The package's own contents page may show what lies at the bottom, and importing any module runs it.
 CONTENTS = {"presets", "spec"}
 WITH_TORCH = {
-    "executor",
-    "pack",
+    "blocks",
+    "compiled",
     "ensemble",
+    "entries",
+    "executor",
+    "kernels",
     "optim",
-    "transformer",
+    "pack",
+    "rng",
+    "sizing",
     "softmax",
     "tasks",
-    "rng",
-    "entries",
-    "blocks",
-    "kernels",
+    "transformer",
+    "workers",
 }
 
 RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}

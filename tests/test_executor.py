@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 
-from grokbench import executor as executor_module
+from grokbench import sizing
 from grokbench.ensemble import Ensemble
 from grokbench.executor import Executor
 from grokbench.grok import GrokDetector, Outcome, grok_time
@@ -42,7 +42,7 @@ def test_records_are_the_same_alone_and_through_slots_that_are_refilled_and_drop
 ):
     runs = [a_run(r, budget=10 + 7 * (r % 3)) for r in range(7)] + [a_run(r, task=1) for r in range(3)]
     with monkeypatch.context() as patch:
-        patch.setitem(executor_module.SLOTS, "cpu", executor_module.Slots(3, fixed))
+        patch.setattr(sizing, "plan", lambda run, device: sizing.Layout(3, fixed, compiled=False))
         together = Executor(store, "cpu").records(runs)
     for run in (runs[0], runs[4], runs[6], runs[9]):
         other = Store(tmp_path / f"{run.digest}.sqlite")

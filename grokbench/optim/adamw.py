@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from grokbench.transformer import Stack
+from grokbench.transformer import Flat
 
 STATE = ("mean", "square")
 
 
 def update(
-    weights: Stack,
-    gradients: Stack,
+    weights: Flat,
+    gradients: Flat,
     state: dict[str, Tensor],
     hyper: Mapping[str, Any],
     step: Tensor,
@@ -33,4 +32,4 @@ def update(
     root = (1 - beta2**step).sqrt()
     denominator = square.sqrt().add_((root * hyper["eps"]).to(w.dtype))
     rate = (lr * root / (1 - beta1**step)).to(w.dtype)
-    w.addcmul_(torch.div(mean, denominator, out=denominator), rate, value=-1)
+    w.addcmul_(mean / denominator, rate, value=-1)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokbench.transformer import Stack
+from grokbench.transformer import Flat
 
 STATE = ("momentum",)
 
 
 def update(
-    weights: Stack,
-    gradients: Stack,
+    weights: Flat,
+    gradients: Flat,
     state: dict[str, Tensor],
     hyper: Mapping[str, Any],
     step: Tensor,

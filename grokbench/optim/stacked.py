@@ -6,18 +6,19 @@ Shapes: E replicas, P parameters of a replica.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from grokbench.compiled import compiled
 from grokbench.optim import adamw, muon, sgd
 from grokbench.optim.adapter import PerReplica
 from grokbench.optim.registry import BUILT_IN
 from grokbench.spec import RATES, OptimizerSpec, RunSpec
-from grokbench.transformer import Stack
+from grokbench.transformer import Flat, Stack
 
 RULES: dict[str, ModuleType] = {"adamw": adamw, "muon": muon, "sgd": sgd}
 
@@ -38,9 +39,12 @@ class Part(Protocol):
 class Rule:
     """A built-in update rule with its stacked state and a rate and a decay for each replica."""
 
-    def __init__(self, name: str, weights: Stack, hyper: dict[str, Any], lr: str = "lr") -> None:
+    def __init__(
+        self, name: str, weights: Stack, hyper: dict[str, Any], lr: str = "lr", *, compile: bool = False
+    ) -> None:
         self._rule, self._hyper, self._lr_name = RULES[name], hyper, lr
         self._weights = weights
+        self._compiled = self._compile(name) if compile and not BUILT_IN[name].matrices else None
         self._state = {key: torch.zeros_like(weights.flat) for key in self._rule.STATE}
         self._lr, self._decay = (weights.flat.new_zeros(len(weights.flat), 1) for _ in range(2))
 
@@ -51,8 +55,22 @@ class Rule:
         self._lr[slot] = hyper[self._lr_name]
         self._decay[slot] = hyper.get("weight_decay", 0.0)
 
+    def _compile(self, name: str) -> Callable[..., None]:
+        """The update as a function of tensors alone; for matrices, products are the most of it anyway."""
+        update, hyper, flat = self._rule.update, self._hyper, self._weights.flat
+
+        def own(w: Tensor, g: Tensor, state: dict[str, Tensor], count: Tensor, lr: Tensor, decay: Tensor) -> None:
+            update(Flat(w), Flat(g), state, hyper, count, lr, decay)
+
+        key = (name, tuple(sorted(hyper.items())), flat.shape, flat.stride(), flat.dtype, flat.device)
+        return compiled(key, own, flat.device, graphs=False)
+
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
-        self._rule.update(self._weights, gradients, self._state, self._hyper, count, self._lr * warmth, self._decay)
+        lr = self._lr * warmth
+        if self._compiled:
+            self._compiled(self._weights.flat, gradients.flat, self._state, count, lr, self._decay)
+        else:
+            self._rule.update(self._weights, gradients, self._state, self._hyper, count, lr, self._decay)
 
     def select(self, slots: Sequence[int], weights: Stack) -> None:
         self._weights = weights
@@ -63,18 +81,18 @@ class Rule:
 class Optimizer:
     """The optimizer of E replicas: one part, or one for the hidden matrices and AdamW for the rest."""
 
-    def __init__(self, spec: OptimizerSpec, weights: Stack) -> None:
+    def __init__(self, spec: OptimizerSpec, weights: Stack, *, compile: bool = False) -> None:
         self._warmup = spec.warmup
         self._count = torch.zeros(len(weights.flat), 1, dtype=torch.float64, device=weights.flat.device)
         hyper = dict(spec.hyperparameters)
         built_in = BUILT_IN.get(spec.name)
         self._split = built_in.matrices if built_in else spec.matrices_only
         ranges = self._ranges(weights)
-        first: Part = Rule(spec.name, ranges[0], hyper) if built_in else PerReplica(ranges[0])
+        first: Part = Rule(spec.name, ranges[0], hyper, compile=compile) if built_in else PerReplica(ranges[0])
         self._parts: list[Part] = [first]
         if self._split:
             rest = hyper if built_in else dict(BUILT_IN["adamw"].defaults)
-            self._parts.append(Rule("adamw", ranges[1], rest, lr="adamw_lr"))
+            self._parts.append(Rule("adamw", ranges[1], rest, lr="adamw_lr", compile=compile))
 
     def _ranges(self, stack: Stack) -> list[Stack]:
         return [stack.part(hidden) for hidden in (True, False)] if self._split else [stack]
