@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,13 +18,14 @@ import torch
 from grokbench.spec import RunSpec
 from grokbench.transformer import layout, row_size
 
-MOST = {"cpu": 16, "cuda": 64}
-# Compiling costs 20 to 30 seconds of a processor and then saves a fifth of a step, so it pays from about two minutes
-# of training on. At the 50 GFLOP/s that a step reached in one thread of the processor where this was measured, eight
-# replicas of 1e12 floating-point operations each take that long.
+FEWEST, MOST = 2, {"cpu": 16, "cuda": 64}
+# Measured in one thread of an AMD EPYC: compiling costs 16 to 30 seconds and then saves 14 % of a step (9 % with
+# dropout), so it pays after two to five minutes of training. At the 50 GFLOP/s of a step, eight replicas of 1e12
+# floating-point operations each take that long.
 COMPILE_WORK = 1e12
+_L3 = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 _L3_BYTES = 16 << 20  # of processors that do not tell
-_LIVE = 8  # hidden layers of activations, or as much, that a step has in use at a time
+_LIVE = 4  # hidden layers of activations, or as much, that a step goes through again while they are warm
 _BYTES = {"float32": 4, "float64": 8}
 
 
@@ -39,7 +41,7 @@ def plan(run: RunSpec, device: str) -> Layout:
     """The layout of ensembles for runs of this shape on 'cpu' or 'cuda'."""
     compiled = work(run) >= COMPILE_WORK and compiler(device) is not None
     room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
-    slots = max(1, min(MOST[device], room // bytes_of_a_replica(run)))
+    slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
     # A processor computes each slice of a batched product alike however many there are.
     return Layout(slots, compiled or device == "cuda", compiled)
 
@@ -73,6 +75,6 @@ def compiler(device: str) -> str | None:
 
 def _cache_bytes() -> int:
     try:
-        return os.sysconf("SC_LEVEL3_CACHE_SIZE") or _L3_BYTES
+        return int(_L3.read_text().removesuffix("K\n")) << 10
     except (OSError, ValueError):
         return _L3_BYTES

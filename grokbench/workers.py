@@ -32,14 +32,14 @@ class Workers:
     """`count` processes that train these runs on the CPU, one thread each, until `close` or until all are done."""
 
     def __init__(self, count: int, runs: Sequence[RunSpec], store: Path, since: float) -> None:
-        order = pickle.dumps((sys.path, list(runs), store, since))
         command = [sys.executable, "-c", "from grokbench.workers import main; main()"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
-            for _ in range(count)
-        ]
-        for process in self._processes:
+        self._processes = []
+        for i in range(count):
+            begin = len(runs) * (i + 1) // (count + 1)  # far from the others, so that ensembles are rarely divided
+            order = pickle.dumps((sys.path, [*runs[begin:], *runs[:begin]], store, since))
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+            self._processes.append(process)
             assert process.stdin
             with contextlib.suppress(BrokenPipeError):  # it has ended; its runs are left to the others
                 process.stdin.write(len(order).to_bytes(8, "little") + order)
