@@ -1,4 +1,4 @@
-"""The command line: `grokbench run`, `grokbench list`, `grokbench doctor`.
+"""The command line: `grokbench run`, `grokbench list`, `grokbench doctor`, `grokbench compare`.
 
 Exit codes: 0 all claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under --strict,
 4 the machine failed, 130 interrupted.
@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=sorted(_LISTS))
     doctor = commands.add_parser("doctor", help="what machine this is, and what it can do")
     doctor.set_defaults(command=_doctor)
+    compare = commands.add_parser("compare", help="benchmark results of several machines, side by side")
+    compare.set_defaults(command=_compare)
+    compare.add_argument("files", nargs="+", metavar="FILE", help="JSON of pytest-benchmark; the first is the baseline")
+    compare.add_argument("--json", metavar="PATH", help="write the table as JSON; - for standard output")
     return parser
 
 
@@ -283,4 +287,11 @@ def _doctor(options: argparse.Namespace) -> int:
     from grokbench import doctor
 
     _print_rows(doctor.findings())
+    return HELD
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from grokbench import compare
+
+    compare.show(options.files, options.json)
     return HELD

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 
 from grokbench import provenance
 
@@ -12,6 +10,8 @@ from grokbench import provenance
 def findings() -> list[tuple[str, str]]:
     """Rows of name and finding."""
     import torch
+
+    from grokbench import sizing
 
     commit, dirty = provenance.source()
     here = provenance.capture("cpu")
@@ -32,7 +32,7 @@ def findings() -> list[tuple[str, str]]:
             rows.append((f"cuda:{i}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
     else:
         rows.append(("cuda", "no device: runs train on the processor"))
-    compiler = os.environ.get("CXX") or next((name for name in ("g++", "clang++") if shutil.which(name)), None)
-    rows.append(("C++ compiler", f"{compiler}" if compiler else "none"))
+    compiler = sizing.compiler("cpu")
+    rows.append(("C++ compiler", f"{compiler}: long runs are compiled" if compiler else "none: every step is eager"))
     rows.append(("triton", "installed" if importlib.util.find_spec("triton") else "not installed"))
     return rows

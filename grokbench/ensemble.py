@@ -46,6 +46,14 @@ class Evaluation(NamedTuple):
     finite: NDArray[np.bool_]
 
 
+class Measured(NamedTuple):
+    """Arrays (E,) of some slots on one part. `finite` is False where a score or a loss is not."""
+
+    accuracy: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    finite: NDArray[np.bool_]
+
+
 class Ensemble:
     """Slots for runs of the shape of `run`, all empty at first. compile: compile the step; slots stay as many."""
 
@@ -160,23 +168,17 @@ class Ensemble:
 
     def evaluate(self, running: Tensor) -> Evaluation:
         """Evaluate every slot on all rows of its task; `running` (E,) are its losses while training."""
-        every = range(self.slots)
-        (train, train_loss), (validation, validation_loss) = (
-            self.measure(every, "train"),
-            self.measure(every, "validation"),
-        )
-        finite = np.isfinite(running.double().cpu().numpy()) & np.isfinite(train_loss) & np.isfinite(validation_loss)
-        return Evaluation(train, validation, train_loss, validation_loss, finite)
+        train, validation = (self.measure(range(self.slots), part) for part in ("train", "validation"))
+        finite = np.isfinite(running.double().cpu().numpy()) & train.finite & validation.finite
+        return Evaluation(train.accuracy, validation.accuracy, train.loss, validation.loss, finite)
 
     @torch.no_grad()
-    def measure(
-        self, slots: Sequence[int], part: Part, most: int | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Accuracies and mean losses of these slots on the rows of a part, or on the first `most` of them."""
+    def measure(self, slots: Sequence[int], part: Part, most: int | None = None) -> Measured:
+        """These slots on their rows of a part, or on the first `most` of them, and then without a loss."""
         chosen = list(slots)
         if self._device.type == "cuda" and len(chosen) < self.slots:  # there, bits depend on the number of slots
-            accuracy, loss = self.measure(range(self.slots), part, most)
-            return accuracy[chosen], loss[chosen]
+            every = self.measure(range(self.slots), part, most)
+            return Measured(every.accuracy[chosen], every.loss[chosen], every.finite[chosen])
         rows = (self._train if part == "train" else self._validation)[chosen, :most]
         flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
         weights, labels = Stack(self._pieces, flat).views, self._labels[chosen]
@@ -192,10 +194,11 @@ class Ensemble:
             answers = labels.gather(1, padded)
             scores = forward(self._model, weights, plan, padded)
             right.append((scores.argmax(-1) == answers)[:, : own.shape[1]])
-            losses.append(self._loss(scores, answers)[:, : own.shape[1]])
+            row_losses = scores.abs().amax(-1) if most else self._loss(scores, answers)
+            losses.append(row_losses[:, : own.shape[1]])
         figures = [_sum(torch.cat(values, 1).double()) / count for values in (right, losses)]
         accuracy, loss = torch.stack(figures).cpu().numpy()
-        return accuracy, loss
+        return Measured(accuracy, np.full_like(loss, np.nan) if most else loss, np.isfinite(loss))
 
 
 def _padded(rows: int) -> int:

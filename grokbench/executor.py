@@ -170,6 +170,8 @@ class Executor:
         except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
             if not _out_of_memory(error) or not pack.halve():
                 raise
+            if self._device == "cuda":
+                torch.cuda.empty_cache()
             return
         finally:
             self._seconds += time.perf_counter() - began
@@ -191,7 +193,7 @@ class Executor:
 
 def _out_of_memory(error: BaseException) -> bool:
     """Also of the processor's, for which torch has no class of its own."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _keep_freed_memory() -> None:

@@ -118,8 +118,8 @@ class Pack:
 
     def halve(self) -> bool:
         """After running out of memory: begin anew with half as many slots; False if there is only one."""
+        half = len(self.slots) // 2
         self.abandon()
-        half = self.layout.slots // 2
         self.layout = self.layout._replace(slots=max(1, half))
         return half > 0
 
@@ -156,12 +156,12 @@ class Pack:
             slots = sorted(chosen)
             if not slots:
                 return []
-            accuracy, loss = ensemble.measure(slots, part, most)
-            finite[slots] &= np.isfinite(loss)
+            measured = ensemble.measure(slots, part, most)
+            finite[slots] &= measured.finite
             if most is None:
-                figures[0 if part == "train" else 1, slots] = accuracy
-                figures[2 if part == "train" else 3, slots] = loss
-            return list(zip(slots, accuracy, strict=True))
+                figures[0 if part == "train" else 1, slots] = measured.accuracy
+                figures[2 if part == "train" else 3, slots] = measured.loss
+            return list(zip(slots, measured.accuracy, strict=True))
 
         def decide(chosen: set[int], part: Part) -> None:
             """Measure those of these slots that may be at the threshold, and those that are due."""

@@ -211,11 +211,15 @@ def _alive(host: str, pid: int, started: str, renewed: float) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in the kernel's ticks, to tell it from a later one of the same number; "" if unknown."""
+    """When a process began, in the kernel's ticks, to tell it from a later one of the same number; "" if unknown.
+
+    "ended" for one that has ended, though nobody has taken notice, as happens in containers.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError):
         return ""
+    return "ended" if state in "ZX" else rest[18]
 
 
 # The arrays of a `Trace`, in order, little-endian.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
 from grokbench import stats
 from grokbench.claims import Cell, Claim
 from grokbench.spec import TaskSpec
-from grokbench.stats import Floats
 from grokbench.store import Record
 
 
@@ -110,15 +111,13 @@ def _decide(verdict: Verdict, p: float, p_reverse: float) -> Verdict:
 def _verdict(
     claim: Claim, cell: Cell | None, cells: Sequence[Cell], records: Mapping[str, Record], adjusted: int
 ) -> Verdict:
-    rng = np.random.default_rng(_seed(claim, cells))
     by_task: dict[TaskSpec, list[Cell]] = {}
     for c in cells:
         by_task.setdefault(c.task, []).append(c)
     baseline, candidate = (
-        [_times(claim, group, arm_index, records) for group in by_task.values()] for arm_index in (0, 1)
+        tuple(_times(claim, group, arm_index, records) for group in by_task.values()) for arm_index in (0, 1)
     )
-    blocks = np.concatenate([(np.log(c) - np.log(b)).sum(0) for c, b in zip(candidate, baseline, strict=True)])
-    p, p_reverse = stats.sign_flip(blocks, rng)
+    figures = _figures(candidate, baseline, _seed(claim, cells))
     grokked, medians = {}, {}
     for arm in claim.arms:
         epochs = [records[run.digest].time.epoch for c in cells for run in claim.runs(c, arm)]
@@ -131,10 +130,10 @@ def _verdict(
         arms=(claim.baseline.label, claim.candidate.label),
         status=Status.INCONCLUSIVE,
         pairs=claim.replicas * len(cells),
-        ratio=stats.restricted_ratio(candidate, baseline),
-        interval=stats.ratio_interval(candidate, baseline, rng),
-        p=p,
-        p_reverse=p_reverse,
+        ratio=figures.ratio,
+        interval=figures.interval,
+        p=figures.p,
+        p_reverse=figures.p_reverse,
         p_adjusted=1.0,
         p_reverse_adjusted=1.0,
         grokked=grokked,
@@ -144,15 +143,33 @@ def _verdict(
     )
 
 
-def _times(claim: Claim, cells: Sequence[Cell], arm_index: int, records: Mapping[str, Record]) -> Floats:
-    """(S, n) restricted times of one arm, S softmaxes of one task: min(T, budget + 1).
+class _Figures(NamedTuple):
+    p: float
+    p_reverse: float
+    ratio: float
+    interval: tuple[float, float]
+
+
+_Times = tuple[tuple[int, ...], ...]  # of one arm: replicas of one task under each softmax
+
+
+@functools.lru_cache(maxsize=4096)  # one invocation asks for the same ones several times
+def _figures(candidate: tuple[_Times, ...], baseline: tuple[_Times, ...], seed: int) -> _Figures:
+    rng = np.random.default_rng(seed)
+    c, b = ([np.array(times, dtype=float) for times in arm] for arm in (candidate, baseline))
+    blocks = np.concatenate([(np.log(x) - np.log(y)).sum(0) for x, y in zip(c, b, strict=True)])
+    p, p_reverse = stats.sign_flip(blocks, rng)
+    return _Figures(p, p_reverse, stats.restricted_ratio(c, b), stats.ratio_interval(c, b, rng))
+
+
+def _times(claim: Claim, cells: Sequence[Cell], arm_index: int, records: Mapping[str, Record]) -> _Times:
+    """Restricted times of one arm, one row for each softmax of one task: min(T, budget + 1).
 
     A run that did not grok within the budget would have needed one epoch more at the least, and so is later than
     one that grokked in the last.
     """
     arm, never = claim.arms[arm_index], claim.criterion.budget + 1
-    rows = [[records[run.digest].time.epoch or never for run in claim.runs(cell, arm)] for cell in cells]
-    return np.array(rows, dtype=float)
+    return tuple(tuple(records[run.digest].time.epoch or never for run in claim.runs(cell, arm)) for cell in cells)
 
 
 def _seed(claim: Claim, cells: Sequence[Cell]) -> int:

@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from grokbench import cli
 from grokbench.executor import Executor
+from grokbench.report import export
 from grokbench.store import Store
 
 SUPPORTED = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax"]
@@ -70,6 +72,16 @@ def test_fresh_trains_anew_to_the_same_bits(capsys):
 def _rows(path):
     with sqlite3.connect(path) as db:
         return db.execute("SELECT digest, curves, finished FROM runs ORDER BY digest").fetchall()
+
+
+def test_json_goes_into_a_pipe_or_device_and_does_not_replace_it(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text)
+        export.write_line(str(pipe), [1])
+        assert read.result(10) == "[1]\n"
+    assert pipe.is_fifo()
 
 
 def test_json_has_the_documented_form(capsys):

@@ -168,6 +168,30 @@ def test_a_failure_of_the_machine_is_raised_and_never_data(store, tmp_path, monk
     assert all(after[d].trace == undisturbed[d].trace for d in undisturbed)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("planted"), MemoryError("planted"), RuntimeError("DefaultCPUAllocator: can't allocate")],
+)
+def test_out_of_memory_begins_anew_with_half_as_many_slots(store, tmp_path, monkeypatch, error):
+    runs = [a_run(r) for r in range(5)]
+    train, sizes = Ensemble.train, []
+
+    def greedy(self):
+        sizes.append(self.slots)
+        if self.slots > 1 and len(sizes) < 20:
+            raise error
+        return train(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ensemble, "train", greedy)
+        records = Executor(store, "cpu").records(runs)
+    assert sizes[:3] == [5, 2, 1]
+    other = Store(tmp_path / "undisturbed.sqlite")
+    undisturbed = Executor(other, "cpu").records(runs)
+    other.close()
+    assert all(records[d].trace == undisturbed[d].trace for d in undisturbed)
+
+
 def test_an_optimizer_that_cannot_be_made_is_refused_each_time_it_is_asked_for(store):
     executor = Executor(store, "cpu")
     for _ in range(2):

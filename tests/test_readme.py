@@ -37,7 +37,7 @@ def test_every_run_command_asks_for_cases_that_exist(command):
 
 
 def test_the_pytest_command_collects_the_suite(pytester):
-    (command,) = [c for c in COMMANDS if c.startswith("pytest ")]
+    (command,) = [c for c in COMMANDS if c.startswith("pytest --pyargs")]
     result = pytester.runpytest_subprocess(*shlex.split(command)[1:], "--collect-only", "-q", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(["*test_claim?muon-before-adamw-add-softmax?", "*test_claim?muon-before-adamw-pooled?"])
 

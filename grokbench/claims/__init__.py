@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,7 +56,11 @@ class Claim:
 
     def runs(self, cell: Cell, arm: Arm) -> list[RunSpec]:
         """The runs of one arm in one cell, one for each replica, in order."""
-        return [
-            RunSpec(cell.task, cell.softmax, self.model, arm.optimizer, self.criterion, self.batch, replica)
-            for replica in range(self.replicas)
-        ]
+        return list(_runs(cell, arm, self.model, self.criterion, self.batch, self.replicas))
+
+
+@functools.lru_cache(maxsize=4096)  # so that the digest of each is computed once
+def _runs(
+    cell: Cell, arm: Arm, model: ModelSpec, criterion: GrokCriterion, batch: int, replicas: int
+) -> tuple[RunSpec, ...]:
+    return tuple(RunSpec(cell.task, cell.softmax, model, arm.optimizer, criterion, batch, r) for r in range(replicas))

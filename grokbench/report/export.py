@@ -73,11 +73,18 @@ def check(path: str) -> None:
 
 def write(path: str, verdicts: Sequence[Verdict], runs: Runs) -> None:
     """Write the document as one line of JSON."""
-    line = json.dumps(document(verdicts, runs), allow_nan=False) + "\n"
+    write_line(path, document(verdicts, runs))
+
+
+def write_line(path: str, content: object) -> None:
+    """Write one line of JSON to a file at once, to a device or pipe as it is, or to standard output ('-')."""
+    line = json.dumps(content, allow_nan=False) + "\n"
+    target = Path(path)
     if path == "-":
         sys.stdout.write(line)
+    elif target.exists() and not target.is_file():
+        target.write_text(line)
     else:
-        target = Path(path)
         partial = target.with_name(target.name + ".partial")
         partial.write_text(line)
         partial.replace(target)

@@ -1,0 +1,249 @@
+"""Benchmark results of several machines side by side: files of pytest-benchmark, each compared with the first.
+
+The *time ratio* of a file is its median time over the first file's, below 1 where it is faster. The interval is a
+percentile bootstrap (Efron 1979) of the samples of both files, nominally of 95 %. It knows how the samples vary
+within each session, not how sessions vary on one machine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from scipy import stats
+
+from grokbench.report import export
+from grokbench.spec import UsageError
+from grokbench.stats import BOOTSTRAPS, Floats
+
+BATCH = 10**7  # numbers that are resampled at once
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+SHOWN = ("device", "torch", "threads", "python", "commit")  # of a file's origin; the rest only where it differs
+ABSENT = "–"
+
+
+class Measurement(NamedTuple):
+    """One benchmark in one file. Times in seconds; reference_ratio: how many times as long the reference took."""
+
+    median: float
+    samples: Floats
+    reference: str | None
+    reference_ratio: float | None
+
+
+class Results(NamedTuple):
+    """One file. origin: what produced it, by field. measurements: by the full name of the benchmark."""
+
+    path: str
+    origin: dict[str, str]
+    measurements: dict[str, Measurement]
+
+
+class Ratio(NamedTuple):
+    """The time ratio to the first file; no interval where a file has no samples, or a single one."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+class Row(NamedTuple):
+    """One benchmark in every file, None where it is missing, and the ratios to the first, which itself has none."""
+
+    name: str
+    measurements: list[Measurement | None]
+    ratios: list[Ratio | None]
+
+
+def read(path: str) -> Results:
+    """Read a file that `pytest --benchmark-json` has written. Raises `UsageError` for anything else."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON") from None
+    try:
+        measurements = {str(entry["fullname"]): _measurement(entry) for entry in document["benchmarks"]}
+        return Results(path, _origin(document), measurements)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UsageError(f"{path} is not a file of pytest-benchmark") from None
+
+
+def _measurement(entry: dict[str, Any]) -> Measurement:
+    times, extra = entry["stats"], entry["extra_info"]
+    ratio = extra.get("reference_ratio")
+    samples = [_positive(time) for time in times.get("data", [])]
+    return Measurement(
+        _positive(times["median"]),
+        np.array(samples),
+        extra.get("reference"),
+        None if ratio is None else _positive(ratio),
+    )
+
+
+def _positive(value: Any) -> float:
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(value)
+    return number
+
+
+def _origin(document: dict[str, Any]) -> dict[str, str]:
+    """What produced a file: ours where it was recorded, else what pytest-benchmark says of any machine."""
+    machine, commit = document["machine_info"], document["commit_info"]
+    found = {key: value for key, value in machine.items() if isinstance(value, str)}
+    found["python"] = found.pop("python_version", ABSENT)
+    found["processor"] = machine["cpu"].get("brand_raw", ABSENT)
+    found.update(machine.get("grokbench", {}))
+    devices = dict.fromkeys(entry["extra_info"].get("device", found["processor"]) for entry in document["benchmarks"])
+    found["device"] = "; ".join(devices)
+    found["commit"] = str(commit.get("id") or ABSENT)[:10] + (", changed" if commit.get("dirty") else "")
+    return {key: str(value) for key, value in found.items()}
+
+
+def rows(files: Sequence[Results]) -> list[Row]:
+    """Every benchmark of any file, in the order of the files. Raises `UsageError` if there is nothing to compare."""
+    if len(files) < 2:
+        raise UsageError(f"a comparison needs at least two files, not only {files[0].path}")
+    first, *others = (file.measurements for file in files)
+    if not any(first.keys() & other.keys() for other in others):
+        raise UsageError(f"no benchmark of {files[0].path} is in another of the files")
+    found = []
+    for name in dict.fromkeys(name for file in files for name in file.measurements):
+        alike = [file.measurements.get(name) for file in files]
+        ratios = [None, *(_ratio(m, alike[0]) for m in alike[1:])]
+        found.append(Row(name, alike, ratios))
+    return found
+
+
+def _ratio(m: Measurement | None, baseline: Measurement | None) -> Ratio | None:
+    if m is None or baseline is None:
+        return None
+    interval = None
+    if min(len(m.samples), len(baseline.samples)) >= 2:
+
+        def medians(a: Floats, b: Floats, axis: int) -> Floats:
+            return np.median(a, axis) / np.median(b, axis)
+
+        found = stats.bootstrap(
+            (m.samples, baseline.samples),
+            medians,
+            n_resamples=BOOTSTRAPS,
+            batch=max(1, BATCH // max(len(m.samples), len(baseline.samples))),
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        interval = float(found.low), float(found.high)
+    return Ratio(m.median / baseline.median, interval)
+
+
+def differing(files: Sequence[Results]) -> list[str]:
+    """The fields in which the origins of the files differ, those that are always shown first."""
+    fields = dict.fromkeys([*SHOWN, *(field for file in files for field in file.origin)])
+    return [field for field in fields if len({file.origin.get(field) for file in files}) > 1]
+
+
+def document(files: Sequence[Results], table: Iterable[Row]) -> dict[str, Any]:
+    """{"files": [...], "differs": [...], "benchmarks": [...]}; the results of a benchmark are in the files' order."""
+
+    def result(m: Measurement | None, ratio: Ratio | None) -> dict[str, Any] | None:
+        return m and {
+            "median": m.median,
+            "samples": len(m.samples),
+            "ratio": ratio and ratio.value,
+            "interval": ratio and ratio.interval,
+            "reference": m.reference,
+            "reference_ratio": m.reference_ratio,
+        }
+
+    return {
+        "files": [{"path": file.path, "origin": file.origin} for file in files],
+        "differs": differing(files),
+        "benchmarks": [{"name": row.name, "results": list(map(result, row.measurements, row.ratios))} for row in table],
+    }
+
+
+def text(files: Sequence[Results], table: Sequence[Row], *, color: bool = False) -> str:
+    """What produced the files, and below it their results, as wide as it takes."""
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False)
+    console.print(_origins(files))
+    console.print(_results(files, table))
+    console.print("time: median; ratio: to the time in the first file, with its 95 % interval;")
+    console.print("× reference: how many times as long the benchmark's reference took there for the same work")
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _origins(files: Sequence[Results]) -> Table:
+    out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for label in ("", *(file.path for file in files), ""):
+        out.add_column(Text(label))
+    differs = differing(files)
+    for field in dict.fromkeys((*SHOWN, *differs)):
+        values = (file.origin.get(field, ABSENT) for file in files)
+        mark, style = ("≠ differs", "yellow") if field in differs else ("", "")
+        out.add_row(field, *map(Text, values), mark, style=style)
+    return out
+
+
+def _results(files: Sequence[Results], table: Sequence[Row]) -> Table:
+    out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    out.add_column("benchmark")
+    for number, file in enumerate(files):
+        out.add_column(Text(f"{file.path}\ntime"), justify="right")
+        if number:
+            out.add_column("\nratio", justify="right")
+        out.add_column("\n× reference", justify="right")
+    module = None
+    for row in table:
+        before, (module, _, name) = module, row.name.rpartition("::")
+        if module != before:
+            out.add_section()
+            out.add_row(Text(module, "bold"))
+        unit, factor = _unit(min(m.median for m in row.measurements if m))
+        cells = [f"  {name}"]
+        for number, (m, ratio) in enumerate(zip(row.measurements, row.ratios, strict=True)):
+            cells.append(f"{_digits(m.median / factor)} {unit}" if m else ABSENT)
+            cells += [_ratio_text(ratio)] if number else []
+            cells.append(_digits(m.reference_ratio) if m and m.reference_ratio else ABSENT)
+        out.add_row(*map(Text, cells))
+    return out
+
+
+def _ratio_text(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return ABSENT
+    interval = f" ({_digits(ratio.interval[0])}–{_digits(ratio.interval[1])})" if ratio.interval else ""
+    return _digits(ratio.value) + interval
+
+
+def _unit(time: float) -> tuple[str, float]:
+    """The largest unit of which this time, the smallest of a row, is at least one."""
+    return next((unit for unit in UNITS if time >= unit[1]), UNITS[-1])
+
+
+def _digits(value: float) -> str:
+    """At least three significant digits, without an exponent."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def show(paths: Sequence[str], json_path: str | None) -> None:
+    """Print the table of these files, and write it as JSON if a path is given; - is standard output."""
+    files = [read(path) for path in paths]
+    table = rows(files)
+    if json_path:
+        export.check(json_path)
+    out = sys.stderr if json_path == "-" else sys.stdout
+    out.write(text(files, table, color=out.isatty()))
+    if json_path:
+        export.write_line(json_path, document(files, table))
