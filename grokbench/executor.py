@@ -69,7 +69,7 @@ class Executor:
         if threads:
             torch.set_num_threads(threads)
         _keep_freed_memory()
-        self._provenance = provenance.capture(self._device)
+        self._provenance = provenance.capture(self._device, sizing.compiler(self._device))
         self._packs: dict[Hashable, Pack] = {}
         self._asked: dict[str, RunSpec] = {}
         self._done: set[str] = set()
@@ -122,17 +122,16 @@ class Executor:
             pack.queue = {digest: run for digest, run in pack.queue.items() if digest not in elsewhere}
 
     def _advance(self, missing: set[str]) -> bool:
-        """Train one epoch of a pack with missing runs, or else of any; False if there is none to train here."""
-        for pack in self._packs.values():
-            if not missing.isdisjoint(pack.training) or not missing.isdisjoint(pack.queue):
-                self._refill(pack, missing)
-            if not missing.isdisjoint(pack.training):
-                self._epoch(pack)
-                return True
-        # What is missing is in other processes' hands. They may be waiting for what is in ours.
-        for pack in self._packs.values():
-            if self._fill:
-                self._refill(pack, missing)
+        """Train one epoch of a pack; False if there is none to train here.
+
+        What has been begun is ended first, so that few leases are held, then what is missing. Where that is in
+        other processes' hands, they may be waiting for what is in ours.
+        """
+        packs = self._packs.values()
+        begun = [pack for pack in packs if pack.active]
+        wanted = [pack for pack in packs if not missing.isdisjoint(pack.queue)]
+        for pack in (*begun, *wanted, *(packs if self._fill else ())):
+            self._refill(pack, missing)
             if pack.active:
                 self._epoch(pack)
                 return True

@@ -88,11 +88,6 @@ class Pack:
         return [slot for slot in self.slots if slot]
 
     @property
-    def training(self) -> set[str]:
-        """The digests of the runs in slots."""
-        return {slot.digest for slot in self.active}
-
-    @property
     def room(self) -> int:
         """How many more runs it can take."""
         return self.slots.count(None) if self._ensemble else self.layout.slots

@@ -26,6 +26,7 @@ class Provenance:
     processor: str
     device: str
     threads: int
+    compiler: str | None = None  # what long runs are compiled with
 
     def as_dict(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -63,8 +64,8 @@ def processor() -> str:
     return f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores"
 
 
-def capture(device: str) -> Provenance:
-    """Describe this process on a torch device, 'cpu' or 'cuda'."""
+def capture(device: str, compiler: str | None = None) -> Provenance:
+    """Describe this process on a torch device, 'cpu' or 'cuda', and the compiler that it would use."""
     import torch
 
     commit, dirty = source()
@@ -78,4 +79,5 @@ def capture(device: str) -> Provenance:
         processor=processor(),
         device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
         threads=torch.get_num_threads(),
+        compiler=compiler,
     )

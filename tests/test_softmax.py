@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from scipy import optimize
 from torch import Tensor
 
-from grokbench.softmax import SOFTMAX, sparsemax, sparsemax_loss, stablemax, stablemax_loss
+from grokbench.softmax import (
+    SOFTMAX,
+    _tau_by_shrinking,
+    _tau_by_sorting,
+    sparsemax,
+    sparsemax_loss,
+    stablemax,
+    stablemax_loss,
+)
 from grokbench.spec import SOFTMAXES
 
 quick = settings(deadline=None, max_examples=60)
@@ -192,6 +200,21 @@ def test_sparsemax_equals_entmax(spread: float) -> None:
     losses.backward(weights)
     wanted.backward(weights)
     torch.testing.assert_close(ours.grad, other.grad, rtol=0, atol=1e-11)
+
+
+@dtypes
+@pytest.mark.parametrize("spread", [1e-7, 0.1, 1.0])
+def test_both_ways_to_the_threshold_agree_and_end_where_scores_lie_at_it(spread: float, dtype: torch.dtype) -> None:
+    """Rounding could let a score at the threshold enter and leave the support for ever."""
+    z = random(20_000, 31, spread=spread).to(dtype)
+    z = z - z.amax(-1, keepdim=True)
+    tau = _tau_by_sorting(z)
+    z[:, 1:4] = tau + torch.finfo(dtype).eps * torch.tensor([-1.0, 0.0, 1.0])
+    z[7, 7] = math.nan
+    z = z - z.amax(-1, keepdim=True)
+    by_shrinking = _tau_by_shrinking(z)
+    chosen = torch.arange(len(z)) != 7
+    torch.testing.assert_close(by_shrinking[chosen], _tau_by_sorting(z)[chosen])
 
 
 def test_sparsemax_of_large_scores_loses_no_digits() -> None:
