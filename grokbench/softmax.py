@@ -95,7 +95,7 @@ def _tau_by_shrinking(z: Tensor) -> Tensor:
     size = inside.sum(-1, keepdim=True)
     while True:
         tau = (torch.where(inside, z, 0).sum(-1, keepdim=True) - 1) / size.clamp(min=1)
-        inside &= z > tau
+        inside = inside & (z > tau)
         shrunk = inside.sum(-1, keepdim=True)
         if torch.equal(shrunk, size):
             return tau
