@@ -1,4 +1,4 @@
-"""Replica-steps a second: epochs of an ensemble, each with an evaluation of all rows, against the plain loop.
+"""Replica-steps a second: epochs of an ensemble, evaluation included, against the plain loop.
 
 A replica-step is one optimizer step of one replica.
 """
@@ -13,7 +13,8 @@ import work
 from measure import Race
 from plain import Plain
 
-from grokbench.ensemble import Ensemble
+from grokbench import sizing
+from grokbench.pack import Pack
 from grokbench.spec import SOFTMAXES, RunSpec, task
 
 MODELS = {"ci": ("ci", {}), "paper": ("paper", {}), "paper without dropout": ("paper", {"dropout": 0.0})}
@@ -27,15 +28,20 @@ SCALES = {
 
 
 def epochs(race: Race, run: RunSpec, replicas: int) -> None:
-    """Time an epoch of this many replicas and of the plain loop with one."""
+    """Time an epoch of this many replicas, as grokbench trains and evaluates them, and of the plain loop with one.
+
+    The plain loop evaluates all rows after every epoch; what grokbench evaluates gives the same grok times.
+    """
     flops = replicas * work.plain_epoch(run)
     race.bound(flops)
-    ensemble = Ensemble(run, replicas, race.device)
-    for slot in range(replicas):
-        ensemble.load(slot, replace(run, replica=slot))
+    pack = Pack(sizing.plan(run, race.device.type)._replace(slots=replicas, fixed=True))
+    endless = replace(run.criterion, budget=10**9, hold=10**9)
+    runs = [replace(run, replica=replica, criterion=endless) for replica in range(replicas)]
+    pack.queue = {run.digest: run for run in runs}
+    pack.take(runs, race.device)
     t, m = run.task, run.model
     race(
-        ensemble.epoch,
+        pack.epoch,
         Plain(run, race.device).epoch,
         name="the plain loop, one replica",
         dtype=getattr(torch, m.dtype),
