@@ -131,9 +131,16 @@ class Executor:
         begun = [pack for pack in packs if pack.active]
         wanted = [pack for pack in packs if not missing.isdisjoint(pack.queue)]
         for pack in (*begun, *wanted, *(packs if self._fill else ())):
-            self._refill(pack, missing)
-            if pack.active:
-                self._epoch(pack)
+            try:
+                self._refill(pack, missing)
+                if pack.active:
+                    self._epoch(pack)
+                    return True
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or not pack.halve():
+                    raise
+                if self._device == "cuda":
+                    torch.cuda.empty_cache()
                 return True
         return False
 
@@ -164,16 +171,8 @@ class Executor:
     def _epoch(self, pack: Pack) -> None:
         """Train an epoch, and store the records of the runs that have ended."""
         began = time.perf_counter()
-        try:
-            ended = pack.epoch()
-        except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error) or not pack.halve():
-                raise
-            if self._device == "cuda":
-                torch.cuda.empty_cache()
-            return
-        finally:
-            self._seconds += time.perf_counter() - began
+        ended = pack.epoch()
+        self._seconds += time.perf_counter() - began
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
             self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
@@ -191,7 +190,7 @@ class Executor:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Also of the processor's, for which torch has no class of its own."""
+    """Also the processor's, for which torch has no class of its own."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 

@@ -113,7 +113,7 @@ class Pack:
 
     def halve(self) -> bool:
         """After running out of memory: begin anew with half as many slots; False if there is only one."""
-        half = len(self.slots) // 2
+        half = (len(self.slots) or self.layout.slots) // 2
         self.abandon()
         self.layout = self.layout._replace(slots=max(1, half))
         return half > 0

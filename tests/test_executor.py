@@ -192,6 +192,22 @@ def test_out_of_memory_begins_anew_with_half_as_many_slots(store, tmp_path, monk
     assert all(records[d].trace == undisturbed[d].trace for d in undisturbed)
 
 
+def test_memory_that_an_ensemble_cannot_even_begin_with_halves_it_too(store, monkeypatch):
+    runs = [a_run(r) for r in range(5)]
+    load, loads = Ensemble.load, []
+
+    def greedy(self, slot, run):
+        loads.append(self.slots)
+        if self.slots > 2:
+            raise torch.OutOfMemoryError("planted")
+        load(self, slot, run)
+
+    monkeypatch.setattr(Ensemble, "load", greedy)
+    assert len(Executor(store, "cpu").records(runs)) == 5
+    assert max(loads) == 5
+    assert store._db.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+
+
 def test_an_optimizer_that_cannot_be_made_is_refused_each_time_it_is_asked_for(store):
     executor = Executor(store, "cpu")
     for _ in range(2):
