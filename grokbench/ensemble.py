@@ -81,7 +81,7 @@ class Ensemble:
         self._optimizer = Optimizer(run.optimizer, self._weights, compile=compile)
         self._losses = self._loss_function()
         if compile:
-            key = (spec.questions, len(self._share), run.softmax, run.model, slots, device)
+            key = (spec.questions, self._batch, run.softmax, run.model, slots, device)
             self._losses = compiled(key, self._losses, device, graphs=True)
 
     def _plan_for(self, rows: int, *, dropout: bool) -> Plan:
@@ -105,6 +105,11 @@ class Ensemble:
         self._train[slot], self._validation[slot] = train[0], validation[0]
         self._weights.flat[slot] = initial_row(self._model, self._slices, run.key).to(self._weights.flat)
         self._optimizer.load(slot, run)
+
+    def clear(self, slot: int) -> None:
+        """End the run in a slot; until another is loaded, it holds zeros."""
+        self._weights.flat[slot] = 0
+        self._optimizer.clear(slot)
 
     def select(self, slots: Sequence[int]) -> None:
         """Keep these slots alone, in this order."""

@@ -15,7 +15,8 @@ import torch
 
 from grokbench import provenance, sizing
 from grokbench.ensemble import shape
-from grokbench.pack import Pack, Running
+from grokbench.optim.adapter import out_of_memory
+from grokbench.pack import Pack, Running, Slot
 from grokbench.spec import RunSpec, UsageError, choose
 from grokbench.store import Record, Store
 
@@ -133,15 +134,15 @@ class Executor:
         for pack in (*begun, *wanted, *(packs if self._fill else ())):
             try:
                 self._refill(pack, missing)
-                if pack.active:
-                    self._epoch(pack)
-                    return True
+                if not pack.active:
+                    continue
+                ended = self._epoch(pack)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or not pack.halve():
+                if not out_of_memory(error) or not pack.halve():
                     raise
-                if self._device == "cuda":
-                    torch.cuda.empty_cache()
-                return True
+                ended = []
+            self._keep(ended)
+            return True
         return False
 
     def _refill(self, pack: Pack, missing: set[str]) -> None:
@@ -163,16 +164,23 @@ class Executor:
         pack.compact()
 
     def _abandon(self) -> None:
-        """After a failure, put every unfinished run back into its queue, to be begun anew."""
+        """After a failure, put every run without a record back into its queue, to be begun anew."""
         for pack in self._packs.values():
             pack.abandon()
+        for digest, run in self._asked.items():  # also those that ended and could not be stored
+            if digest not in self._done:
+                self._pack(run).queue.setdefault(digest, run)
         self._store.release()
 
-    def _epoch(self, pack: Pack) -> None:
-        """Train an epoch, and store the records of the runs that have ended."""
+    def _epoch(self, pack: Pack) -> list[Slot]:
+        """Train an epoch; the slots whose runs have ended."""
         began = time.perf_counter()
         ended = pack.epoch()
         self._seconds += time.perf_counter() - began
+        return ended
+
+    def _keep(self, ended: Sequence[Slot]) -> None:
+        """Store the records of runs that have ended."""
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
             self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
@@ -187,11 +195,6 @@ class Executor:
             Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs.values() for slot in pack.active
         )
         return Progress(len(self._asked), len(self._done), self._trained, self._seconds, running)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Also the processor's, for which torch has no class of its own."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _keep_freed_memory() -> None:

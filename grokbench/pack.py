@@ -55,9 +55,12 @@ class Slot:
         return (self.epoch + 1) % FULL_EVERY == 0 or self.epoch + 1 == self.run.criterion.budget
 
     def may_reach(self, part: Part, accuracy: float) -> bool:
-        """Whether the accuracy on a part can be at its threshold, given that on its first `PROBE_ROWS` rows."""
+        """Whether the accuracy on a part can be at its threshold, given that on its first `PROBE_ROWS` rows.
+
+        One row is forgiven, since products of another size may round a tie to the other side.
+        """
         rows, rule = self.run.task.part_rows(part), self.run.criterion
-        wrong = PROBE_ROWS - round(accuracy * PROBE_ROWS)
+        wrong = max(0, PROBE_ROWS - round(accuracy * PROBE_ROWS) - 1)
         return (rows - wrong) / rows >= (rule.train_threshold if part == "train" else rule.threshold)
 
     def update(self, *figures: float, finite: bool) -> bool:
@@ -138,6 +141,7 @@ class Pack:
                 if slot.update(*map(float, figures[:, i]), finite=bool(finite[i])):
                     ended.append(slot)
                     self.slots[i] = None
+                    self._ensemble.clear(i)
         if not self.active:
             self.slots, self._ensemble = [], None
         return ended

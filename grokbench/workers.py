@@ -32,7 +32,7 @@ class Workers:
     """`count` processes that train these runs on the CPU, one thread each, until `close` or until all are done."""
 
     def __init__(self, count: int, runs: Sequence[RunSpec], store: Path, since: float) -> None:
-        command = [sys.executable, "-c", "from grokbench.workers import main; main()"]
+        command = [sys.executable, "-P", "-c", "from grokbench.workers import main; main()"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._processes = []
         for i in range(count):
@@ -46,7 +46,7 @@ class Workers:
                 process.stdin.flush()
 
     def close(self) -> None:
-        """End them; what they have not finished is given back."""
+        """End them. Their leases end with them, as the store sees that the processes are gone."""
         for process in self._processes:
             assert process.stdin
             with contextlib.suppress(BrokenPipeError):

@@ -25,6 +25,20 @@ class Base(torch.optim.Optimizer):
         p.sub_(p.grad * lr)
 
 
+class FailsAfter(Base):
+    """Like a schedule that is over."""
+
+    def __init__(self, params: Any, lr: float = 0.1, steps: int = 1) -> None:
+        super().__init__(params, lr)
+        self.left = steps
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        if not self.left:
+            raise RuntimeError("the schedule is over")
+        self.left -= 1
+        super().step(closure)
+
+
 class Replaces(Base):
     """Puts a new tensor into the parameter instead of writing into the old one."""
 

@@ -17,6 +17,7 @@ import pytest
 from grokbench import cli
 from grokbench.executor import Executor
 from grokbench.report import export
+from grokbench.spec import UsageError
 from grokbench.store import Store
 
 SUPPORTED = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax"]
@@ -72,6 +73,13 @@ def test_fresh_trains_anew_to_the_same_bits(capsys):
 def _rows(path):
     with sqlite3.connect(path) as db:
         return db.execute("SELECT digest, curves, finished FROM runs ORDER BY digest").fetchall()
+
+
+def test_json_does_not_overwrite_a_store(tmp_path):
+    path = tmp_path / "store.sqlite"
+    Store(path).close()
+    with pytest.raises(UsageError, match="is a database; it was left as it is"):
+        export.check(str(path))
 
 
 def test_json_goes_into_a_pipe_or_device_and_does_not_replace_it(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,30 @@ def test_out_of_memory_begins_anew_with_half_as_many_slots(store, tmp_path, monk
     undisturbed = Executor(other, "cpu").records(runs)
     other.close()
     assert all(records[d].trace == undisturbed[d].trace for d in undisturbed)
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("database is locked"), MemoryError("planted")])
+def test_a_record_that_cannot_be_stored_is_trained_again(store, monkeypatch, error):
+    runs = [a_run(r, "sgd(lr=0.0)", budget=3) for r in range(4)]
+    executor = Executor(store, "cpu")
+    put, calls = Store.put, iter([False, True])
+
+    def full(self, *arguments):
+        if next(calls, False):
+            raise error
+        put(self, *arguments)
+
+    monkeypatch.setattr(Store, "put", full)
+    with pytest.raises(type(error)):
+        executor.records(runs)
+    assert len(executor.records(runs)) == 4
+
+
+def test_a_slot_that_is_free_is_left_alone(store, monkeypatch):
+    monkeypatch.setattr(sizing, "plan", lambda run, device: sizing.Layout(2, fixed=True, compiled=False))
+    steps = P.tasks[0].train_rows // P.batch
+    short, long = (a_run(0, f"plugins:FailsAfter(steps={steps * b}, lr=0.0)", budget=b, settle=9) for b in (3, 5))
+    assert len(Executor(store, "cpu").records([short, long])) == 2
 
 
 def test_memory_that_an_ensemble_cannot_even_begin_with_halves_it_too(store, monkeypatch):

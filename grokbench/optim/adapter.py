@@ -79,6 +79,9 @@ class PerReplica:
                 home.copy_(parameter.data)
                 parameter.data = home
 
+    def clear(self, slot: int) -> None:
+        self._optimizers[slot] = self._specs[slot] = None
+
     def select(self, slots: Sequence[int], weights: Stack) -> None:
         for name in ("_optimizers", "_specs", "_keys", "_rates", "_parameters"):
             setattr(self, name, [getattr(self, name)[slot] for slot in slots])
@@ -106,8 +109,14 @@ def _foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) ->
         torch.manual_seed(int(seed))
         try:
             yield
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:
+            if out_of_memory(error):
+                raise
             when = f"failed at step {count}" if count else "could not be made"
             raise UsageError(f"the optimizer {spec.name} {when}: {type(error).__name__}: {error}") from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the machine had no memory left, on a device or, for which torch has no class, on the processor."""
+    signs = ("DefaultCPUAllocator", "std::bad_alloc", "ALLOC_FAILED", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)

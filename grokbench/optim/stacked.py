@@ -32,6 +32,9 @@ class Part(Protocol):
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
         """One step of every replica. count (E, 1) float64 from 1; warmth (E, 1) in (0, 1] scales the rates."""
 
+    def clear(self, slot: int) -> None:
+        """Do nothing for this slot any more."""
+
     def select(self, slots: Sequence[int], weights: Stack) -> None:
         """Keep the state of these slots alone; their weights have moved to `weights`."""
 
@@ -72,6 +75,9 @@ class Rule:
         else:
             self._rule.update(self._weights, gradients, self._state, self._hyper, count, lr, self._decay)
 
+    def clear(self, slot: int) -> None:
+        self._lr[slot] = self._decay[slot] = 0  # whatever the update, it is multiplied by this
+
     def select(self, slots: Sequence[int], weights: Stack) -> None:
         self._weights = weights
         self._state = {key: tensor[slots] for key, tensor in self._state.items()}
@@ -101,6 +107,11 @@ class Optimizer:
         self._count[slot] = 0
         for part in self._parts:
             part.load(slot, run)
+
+    def clear(self, slot: int) -> None:
+        """Leave this slot's weights alone from now on, until it is loaded again."""
+        for part in self._parts:
+            part.clear(slot)
 
     @torch.no_grad()
     def step(self, gradients: Stack) -> None:

@@ -62,8 +62,10 @@ def _verdict(v: Verdict) -> dict[str, Any]:
 
 
 def check(path: str) -> None:
-    """Raise `UsageError` if `path` ('-' is standard output) cannot be written."""
+    """Raise `UsageError` if `path` ('-' is standard output) cannot be written, or is a store."""
     if path != "-":
+        if Path(path).is_file() and Path(path).read_bytes()[:6] == b"SQLite":
+            raise UsageError(f"{path} is a database; it was left as it is")
         try:
             with Path(path).open("a"):
                 pass
