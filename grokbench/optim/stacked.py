@@ -65,7 +65,8 @@ class Rule:
         def own(w: Tensor, g: Tensor, state: dict[str, Tensor], count: Tensor, lr: Tensor, decay: Tensor) -> None:
             update(Flat(w), Flat(g), state, hyper, count, lr, decay)
 
-        key = (name, tuple(sorted(hyper.items())), flat.shape, flat.stride(), flat.dtype, flat.device)
+        fixed = tuple(sorted((key, value) for key, value in hyper.items() if key not in RATES))
+        key = (name, fixed, flat.shape, flat.stride(), flat.dtype, flat.device)
         return compiled(key, own, flat.device, graphs=False)
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
