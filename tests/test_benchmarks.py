@@ -123,6 +123,7 @@ def test_the_plain_loop_learns(benchmarks, optimizer, softmax):
     import plain
     import work
 
+    torch.manual_seed(0)  # a peer's loop draws from the global generator
     run = work.preset_run("ci", optimizer, width=32, feed_forward=64)
     loop = plain.Plain(replace(run, softmax=softmax, task=task("add", 7), batch=16), CPU)
     accuracies = [loop.epoch()[0] for _ in range(60)]
