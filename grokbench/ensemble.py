@@ -21,6 +21,7 @@ from torch import Tensor
 from grokbench import rng, tasks
 from grokbench.compiled import compiled
 from grokbench.entries import Plan
+from grokbench.grok import Diagnostics
 from grokbench.optim.stacked import Optimizer, family
 from grokbench.softmax import SOFTMAX
 from grokbench.spec import ALIGNMENT, Part, RunSpec
@@ -47,10 +48,11 @@ class Evaluation(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Arrays (E,) of some slots on one part. `finite` is False where a score or a loss is not."""
+    """Arrays (E,) of some slots on one part. zero: share of rows without a loss. finite: all scores and losses are."""
 
     accuracy: NDArray[np.float64]
     loss: NDArray[np.float64]
+    zero: NDArray[np.float64]
     finite: NDArray[np.bool_]
 
 
@@ -91,6 +93,7 @@ class Ensemble:
         """Take these weights (E, P) as the slots' own."""
         self._weights = Stack(self._slices, weights)
         self._gradients = Stack(self._slices, torch.zeros_like(weights))
+        self._before = torch.zeros_like(weights)  # the latest step
 
     @property
     def slots(self) -> int:
@@ -135,6 +138,8 @@ class Ensemble:
         steps = order.shape[1] // self._batch
         total = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
         for i in range(steps):
+            if i == steps - 1:
+                self._before.copy_(self._weights.flat)
             total += self._step(order[:, i * self._batch : (i + 1) * self._batch])
         self._epochs += 1
         return total / steps
@@ -178,12 +183,38 @@ class Ensemble:
         return Evaluation(train.accuracy, validation.accuracy, train.loss, validation.loss, finite)
 
     @torch.no_grad()
+    def diagnose(self, slot: int, epoch: int) -> Diagnostics:
+        """The state of the run in a slot, whatever its company."""
+        row, change = self._weights.flat[slot], (self._weights.flat - self._before)[slot].double()
+        hidden = [s for s in self._slices if s.hidden]
+        end = sum(s.size for s in hidden)  # they come first
+        largest, ranks = 0.0, []
+        for s in hidden:
+            matrix = row[s.offset : s.offset + s.size].view(s.shape).double()
+            if not matrix.isfinite().all():
+                largest, ranks = float("nan"), [float("nan")]
+                break
+            values = torch.linalg.svdvals(matrix)
+            share = values / values.sum().clamp(min=torch.finfo(torch.float64).tiny)
+            ranks.append(float(torch.special.entr(share).sum().exp()))
+            largest = max(largest, float(values[0]))
+        return Diagnostics(
+            epoch=epoch,
+            spectral_norm=largest,
+            effective_rank=float(np.mean(ranks)),
+            weight_norm=float(row.double().norm()),
+            collapsed=float(self.measure([slot], "train").zero[0]),
+            update_hidden=float(change[:end].square().mean().sqrt()),
+            update_rest=float(change[end:].square().mean().sqrt()),
+        )
+
+    @torch.no_grad()
     def measure(self, slots: Sequence[int], part: Part, most: int | None = None) -> Measured:
         """These slots on their rows of a part, or on the first `most` of them, and then without a loss."""
         chosen = list(slots)
         if self._device.type == "cuda" and len(chosen) < self.slots:  # there, bits depend on the number of slots
             every = self.measure(range(self.slots), part, most)
-            return Measured(every.accuracy[chosen], every.loss[chosen], every.finite[chosen])
+            return Measured(every.accuracy[chosen], every.loss[chosen], every.zero[chosen], every.finite[chosen])
         rows = (self._train if part == "train" else self._validation)[chosen, :most]
         flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
         weights, labels = Stack(self._pieces, flat).views, self._labels[chosen]
@@ -201,9 +232,11 @@ class Ensemble:
             right.append((scores.argmax(-1) == answers)[:, : own.shape[1]])
             row_losses = scores.abs().amax(-1) if most else self._loss(scores, answers)
             losses.append(row_losses[:, : own.shape[1]])
-        figures = [_sum(torch.cat(values, 1).double()) / count for values in (right, losses)]
-        accuracy, loss = torch.stack(figures).cpu().numpy()
-        return Measured(accuracy, np.full_like(loss, np.nan) if most else loss, np.isfinite(loss))
+        loss_rows = torch.cat(losses, 1)
+        figures = [_sum(values.double()) / count for values in (torch.cat(right, 1), loss_rows, loss_rows == 0)]
+        accuracy, loss, zero = torch.stack(figures).cpu().numpy()
+        unknown = np.full_like(loss, np.nan)
+        return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
 
 
 def _padded(rows: int) -> int:

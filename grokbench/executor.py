@@ -183,7 +183,7 @@ class Executor:
         """Store the records of runs that have ended."""
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
-            self._store.put(slot.run, grok, slot.trace(), slot.seconds, self._provenance)
+            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, self._provenance)
             self._done.add(slot.digest)
             self._trained += 1
         if self._listener:

@@ -41,6 +41,26 @@ class GrokTime:
         return self.first if self.outcome is Outcome.GROKKED else None
 
 
+@dataclass(frozen=True)
+class Diagnostics:
+    """The state of a run after an epoch.
+
+    spectral_norm: the largest singular value of any hidden matrix. effective_rank: exp of the entropy of a hidden
+    matrix's singular values over their sum (Roy and Vetterli 2007), mean over the matrices. weight_norm: of all
+    parameters. collapsed: share of training rows whose loss has rounded to zero, and with it their gradient (Prieto
+    et al. 2025, arXiv 2501.04697). update_hidden, update_rest: root mean square of what the latest step added to the
+    hidden matrices and to the other parameters, decay included.
+    """
+
+    epoch: int
+    spectral_norm: float
+    effective_rank: float
+    weight_norm: float
+    collapsed: float
+    update_hidden: float
+    update_rest: float
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A run's curves: arrays (epochs,), taken after the epochs in `epoch`; a loss is a mean over rows.
@@ -80,6 +100,11 @@ class GrokDetector:
         """Whether training has settled, so that training accuracy no longer matters."""
         return self._fit is not None
 
+    @property
+    def first(self) -> int | None:
+        """The first crossing so far; taken back if training turns out not to have settled."""
+        return self._first
+
     def _restart(self, candidate: int | None) -> None:
         self._candidate = candidate  # where the present stretch of high training accuracy began
         self._first: int | None = None
@@ -89,7 +114,7 @@ class GrokDetector:
         self._below = 0
 
     def update(self, epoch: int, train_accuracy: float, validation_accuracy: float) -> bool:
-        """Take in one evaluation; True once nothing that is still to come can change the grok time.
+        """Take in one evaluation; True once the run has ended, as nothing still to come can change its answer.
 
         An accuracy may be NaN if it is below its threshold or does not matter: training accuracy once training has
         settled, validation accuracy while training accuracy is below its threshold.
@@ -99,7 +124,7 @@ class GrokDetector:
             if not train_accuracy >= rule.train_threshold:
                 self._settled_for = 0
                 self._restart(None)
-                return False
+                return epoch >= rule.budget
             if self._settled_for == 0:
                 self._restart(epoch)
             self._settled_for += 1
@@ -114,7 +139,11 @@ class GrokDetector:
         else:
             self._held_since, self._held = None, 0
             self._below += self._first is not None
-        return self._fit is not None and self._sustained is not None
+        if self._fit is None or self._first is None:
+            return epoch >= rule.budget
+        if rule.after:
+            return epoch >= self._first + rule.after
+        return self._sustained is not None or epoch >= rule.budget
 
     def result(self, epochs: int, diverged: bool) -> GrokTime:
         """The grok time of a run that ended after `epochs` epochs."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from grokbench.ensemble import Ensemble
-from grokbench.grok import GrokDetector, Trace
+from grokbench.grok import Diagnostics, GrokDetector, Trace
 from grokbench.sizing import Layout
 from grokbench.spec import Part, RunSpec
 
@@ -41,6 +41,7 @@ class Slot:
         self.digest, self.run = digest, run
         self.detector = GrokDetector(run.criterion)
         self.curves: list[tuple[float, ...]] = []
+        self.diagnostics: list[Diagnostics] = []
         self.seconds = 0.0
         self.diverged = False
         self.latest = (0.0, 0.0)
@@ -68,8 +69,12 @@ class Slot:
         self.curves.append(figures)
         train, validation = (old if np.isnan(new) else new for old, new in zip(self.latest, figures, strict=False))
         self.latest, self.diverged = (train, validation), not finite
-        answered = self.detector.update(self.epoch, *figures[:2])
-        return answered or self.diverged or self.epoch == self.run.criterion.budget
+        return self.detector.update(self.epoch, *figures[:2]) or self.diverged
+
+    def diagnosed(self) -> tuple[Diagnostics, ...]:
+        """The diagnostics taken at the first crossing, if that stood, and at the end."""
+        kept = (self.detector.first, self.epoch)
+        return tuple(d for d in self.diagnostics if d.epoch in kept)
 
     def trace(self) -> Trace:
         train, validation, *losses = np.array(self.curves, dtype=np.float64).reshape(-1, 4).T.copy()
@@ -138,7 +143,10 @@ class Pack:
         for i, slot in enumerate(self.slots):
             if slot:
                 slot.seconds += share
-                if slot.update(*map(float, figures[:, i]), finite=bool(finite[i])):
+                has_ended = slot.update(*map(float, figures[:, i]), finite=bool(finite[i]))
+                if has_ended or slot.detector.first == slot.epoch:
+                    slot.diagnostics.append(self._ensemble.diagnose(i, slot.epoch))
+                if has_ended:
                     ended.append(slot)
                     self.slots[i] = None
                     self._ensemble.clear(i)

@@ -200,7 +200,7 @@ Value = Scalar | tuple[Any, ...]
 
 
 # What may differ between the replicas of one stack. Negative ones are refused, whosever they are.
-RATES = ("lr", "weight_decay", "adamw_lr")
+RATES = ("lr", "weight_decay", "adamw_lr", "adamw_weight_decay")
 
 
 def _finite(value: object) -> bool:
@@ -217,14 +217,16 @@ class OptimizerSpec:
     """An optimizer by name, with every hyperparameter that it is called with.
 
     Make one with `grokbench.optim.registry.parse`, which checks the names and fills in the defaults. `warmup`
-    is the number of steps over which the rate rises linearly. `matrices_only` marks a plug-in that takes the
-    hidden matrices and leaves the rest to AdamW. `fingerprint` is a hash of a plug-in's source, so that a
-    changed optimizer is never answered with the records of the old one.
+    is the number of steps over which the rate rises linearly. `filter` is what is done to the gradient before, as
+    `name(key=value, …)`. `matrices_only` marks a plug-in that takes the hidden matrices and leaves the rest to AdamW.
+    `fingerprint` is a hash of a plug-in's source, so that a changed optimizer is never answered with the records of
+    the old one.
     """
 
     name: str
     hyperparameters: tuple[tuple[str, Value], ...] = ()
     warmup: int = 0
+    filter: str | None = None
     matrices_only: bool = False
     fingerprint: str | None = None
 
@@ -232,7 +234,7 @@ class OptimizerSpec:
         _whole("warmup", self.warmup, 0)
         for name, value in self.hyperparameters:
             valid, rule = _finite(value), "finite"
-            if name in RATES:
+            if name in RATES and value is not None:
                 valid, rule = valid and isinstance(value, int | float) and value >= 0, "finite and not negative"
             _require(valid, f"{self.name}: {name} must be {rule}, not {value!r}")
 
@@ -242,6 +244,7 @@ class OptimizerSpec:
     def __str__(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self.hyperparameters]
         shown += [f"warmup={self.warmup}"] if self.warmup else []
+        shown += [f"filter={self.filter!r}"] if self.filter else []
         shown += ["parameters='matrices'"] if self.matrices_only else []
         return f"{self.name}({', '.join(shown)})"
 
@@ -254,8 +257,9 @@ class GrokCriterion:
     consecutive evaluations with training accuracy of at least `train_threshold`; from there on, the first
     evaluation with validation accuracy of at least `threshold` is the first crossing, and the first one
     that is followed by `hold` more is the sustained grok. A run ends once both are known, or after `budget`
-    epochs. 95 % "after training accuracy has stabilised near 100 %" is Tveit et al. 2025 (arXiv 2504.16041);
-    0.99, `settle` and `hold` are chosen here.
+    epochs; with `after`, a run that has crossed within the budget ends that many epochs after the crossing. 95 %
+    "after training accuracy has stabilised near 100 %" is Tveit et al. 2025 (arXiv 2504.16041); 0.99, `settle` and
+    `hold` are chosen here.
     """
 
     budget: int
@@ -263,11 +267,13 @@ class GrokCriterion:
     train_threshold: float = 0.99
     settle: int = 3
     hold: int = 10
+    after: int = 0
 
     def __post_init__(self) -> None:
         _whole("budget", self.budget, 1)
         _whole("settle", self.settle, 1)
         _whole("hold", self.hold, 0)
+        _whole("after", self.after, 0)
         for field in ("threshold", "train_threshold"):
             value = getattr(self, field)
             _require(0 < value <= 1, f"{field} must lie in (0, 1], not {value!r}")

@@ -13,18 +13,18 @@ import sqlite3
 import time
 import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from grokbench.grok import GrokTime, Outcome, Trace
+from grokbench.grok import Diagnostics, GrokTime, Outcome, Trace
 from grokbench.provenance import Provenance
 from grokbench.spec import RunSpec, UsageError
 
 APPLICATION_ID = 0x67726F6B  # "grok"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
 LEASE_SECONDS = 600.0  # after this without renewal, the lease of a process on another machine is void
 
@@ -42,7 +42,8 @@ CREATE TABLE runs (
     curves BLOB NOT NULL,
     seconds REAL NOT NULL,
     finished REAL NOT NULL,
-    provenance INTEGER NOT NULL REFERENCES provenance(id)
+    provenance INTEGER NOT NULL REFERENCES provenance(id),
+    diagnostics TEXT NOT NULL DEFAULT '[]'
 ) WITHOUT ROWID;
 CREATE TABLE leases (
     digest TEXT PRIMARY KEY,
@@ -55,13 +56,20 @@ CREATE TABLE leases (
 """
 
 
+_MIGRATIONS = {1: "ALTER TABLE runs ADD COLUMN diagnostics TEXT NOT NULL DEFAULT '[]'"}
+
+
 @dataclass(frozen=True)
 class Record:
-    """What is known of a finished run. seconds: its share of the wall time. finished: Unix time."""
+    """What is known of a finished run. seconds: its share of the wall time. finished: Unix time.
+
+    diagnostics: at the first crossing, if there was one, and at the end.
+    """
 
     digest: str
     time: GrokTime
     trace: Trace
+    diagnostics: tuple[Diagnostics, ...]
     seconds: float
     finished: float
     provenance: Provenance
@@ -119,6 +127,10 @@ class Store:
                 raise UsageError(
                     f"{self.path} has schema {schema}, from a newer grokbench; this one reads up to {SCHEMA_VERSION}"
                 )
+            else:
+                for version in range(schema, SCHEMA_VERSION):
+                    db.execute(_MIGRATIONS[version])
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Give the leases back and close the file."""
@@ -134,15 +146,16 @@ class Store:
         found = {}
         for digest in digests:
             row = self._db.execute(
-                "SELECT outcome, runs.epochs, fit, first, sustained, below, curves, seconds, finished, content "
+                "SELECT outcome, epochs, fit, first, sustained, below, curves, diagnostics, seconds, finished, content "
                 "FROM runs JOIN provenance ON provenance.id = runs.provenance WHERE digest = ? AND finished >= ?",
                 (digest, since),
             ).fetchone()
             if row:
-                outcome, *figures, curves, seconds, finished, content = row
+                outcome, *figures, curves, diagnostics, seconds, finished, content = row
                 time_ = GrokTime(Outcome(outcome), *figures)
                 provenance = Provenance(**json.loads(content))
-                found[digest] = Record(digest, time_, _unpack(curves), seconds, finished, provenance)
+                states = tuple(Diagnostics(*state) for state in json.loads(diagnostics))
+                found[digest] = Record(digest, time_, _unpack(curves), states, seconds, finished, provenance)
         return found
 
     def known(self, digests: Iterable[str], since: float = 0.0) -> set[str]:
@@ -150,17 +163,26 @@ class Store:
         rows = self._db.execute("SELECT digest FROM runs WHERE finished >= ?", (since,))
         return {digest for (digest,) in rows} & set(digests)
 
-    def put(self, run: RunSpec, time_: GrokTime, trace: Trace, seconds: float, provenance: Provenance) -> None:
+    def put(
+        self,
+        run: RunSpec,
+        time_: GrokTime,
+        trace: Trace,
+        diagnostics: Sequence[Diagnostics],
+        seconds: float,
+        provenance: Provenance,
+    ) -> None:
         """Write a finished run, in place of an older record if there is one, and end its lease."""
         t = time_
         content = json.dumps(provenance.as_dict(), sort_keys=True)
+        states = json.dumps([list(vars(state).values()) for state in diagnostics])
         with _Transaction(self._db):
             self._db.execute("INSERT OR IGNORE INTO provenance (content) VALUES (?)", (content,))
             (origin,) = self._db.execute("SELECT id FROM provenance WHERE content = ?", (content,)).fetchone()
             figures = (t.outcome.value, t.epochs, t.fit, t.first, t.sustained, t.below)
             self._db.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run.digest, run.to_json(), *figures, _pack(trace), seconds, time.time(), origin),
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (run.digest, run.to_json(), *figures, _pack(trace), seconds, time.time(), origin, states),
             )
             self._db.execute("DELETE FROM leases WHERE digest = ?", (run.digest,))
 

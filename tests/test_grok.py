@@ -196,3 +196,20 @@ def test_traces_are_equal_in_every_bit_or_not_at_all(field: str) -> None:
     getattr(theirs, field)[0] += 1
     assert ours != theirs
     assert ours != "a trace"
+
+
+def test_training_goes_on_after_the_crossing_for_as_long_as_asked() -> None:
+    rule = GrokCriterion(budget=10, settle=1, hold=1, after=12)
+    detector = GrokDetector(rule)
+    validation = [LOW] * 8 + [HIGH, HIGH, LOW, HIGH, LOW, LOW] + [HIGH] * 20
+    ended = [epoch for epoch, v in enumerate(validation, 1) if detector.update(epoch, HIGH, v)]
+    assert ended[0] == 9 + 12
+    time = detector.result(21, False)
+    assert (time.first, time.sustained, time.below) == (9, 9, 3)
+
+
+def test_without_a_crossing_within_the_budget_it_does_not_go_on() -> None:
+    detector = GrokDetector(GrokCriterion(budget=10, settle=1, hold=1, after=12))
+    assert [detector.update(epoch, HIGH, LOW) for epoch in range(1, 11)] == [False] * 9 + [True]
+    detector = GrokDetector(GrokCriterion(budget=10, settle=1, hold=1, after=12))
+    assert [detector.update(epoch, LOW, LOW) for epoch in range(1, 11)] == [False] * 9 + [True]

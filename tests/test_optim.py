@@ -233,7 +233,8 @@ KNOBS: dict[str, dict[str, tuple[object, tuple[str, ...]]]] = {
             "warmup": (5, ALL)},
     "muon": {"lr": (0.03, HIDDEN), "weight_decay": (0.5, ALL), "momentum": (0.9, HIDDEN), "nesterov": (False, HIDDEN),
              "ns_steps": (3, HIDDEN), "coefficients": ((3.0, -4.0, 2.0), HIDDEN), "orthogonalize": (False, HIDDEN),
-             "scale": ("match_rms_adamw", HIDDEN), "adamw_lr": (2e-3, REST), "betas": ((0.8, 0.98), REST),
+             "scale": ("match_rms_adamw", HIDDEN), "adamw_lr": (2e-3, REST), "adamw_weight_decay": (0.5, REST),
+             "betas": ((0.8, 0.98), REST),
              "eps": (1e-3, REST), "warmup": (5, ALL)},
 }  # fmt: skip
 

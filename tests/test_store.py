@@ -18,13 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from grokbench import store as store_module
-from grokbench.grok import GrokTime, Outcome, Trace
+from grokbench.grok import Diagnostics, GrokTime, Outcome, Trace
 from grokbench.provenance import Provenance
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, UsageError, task
 from grokbench.store import APPLICATION_ID, Store
 
 MACHINE = Provenance("0.1.0", None, None, "3.11.7", "2.15.0", "Linux", "a processor, 2 cores", "cpu", 2)
 TIME = GrokTime(Outcome.GROKKED, 30, fit=5, first=12, sustained=14, below=3)
+STATES = (
+    Diagnostics(12, 1.5, 7.25, 30.1, 0.1, 1e-3, 0.1 + 0.2),
+    Diagnostics(30, float("nan"), 1.0, 2.0, 0.0, 0.0, 1.0),
+)
 
 
 def spec(replica: int = 0) -> RunSpec:
@@ -66,7 +70,7 @@ def test_a_record_comes_back_in_every_bit(path: Path) -> None:
     store = Store(path)
     assert store.get([run.digest]) == {}
     began = time.time()
-    store.put(run, TIME, curves, 1.25, MACHINE)
+    store.put(run, TIME, curves, STATES, 1.25, MACHINE)
     for reader in (store, Store(path)):
         found = reader.get([run.digest, "0" * 32])
         record = found[run.digest]
@@ -74,7 +78,24 @@ def test_a_record_comes_back_in_every_bit(path: Path) -> None:
         assert (record.digest, record.time, record.seconds, record.provenance) == (run.digest, TIME, 1.25, MACHINE)
         assert began <= record.finished <= time.time()
         assert bits(record.trace) == bits(curves)
+        assert repr(record.diagnostics) == repr(STATES)
         reader.close()
+
+
+def test_a_store_of_the_first_schema_is_read_and_gets_diagnostics(path: Path) -> None:
+    store = Store(path)
+    store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
+    store.close()
+    db = sqlite3.connect(path)
+    db.execute("ALTER TABLE runs DROP COLUMN diagnostics")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    store = Store(path)
+    assert store.get([spec().digest])[spec().digest].diagnostics == ()
+    store.put(spec(1), TIME, trace(), STATES, 1.25, MACHINE)
+    assert len(store.get([spec(1).digest])[spec(1).digest].diagnostics) == 2
+    assert store.get([spec().digest])[spec().digest].time == TIME
+    store.close()
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,7 +106,7 @@ def test_any_curves_come_back(path: Path, data: st.DataObject, count: int) -> No
     epoch = data.draw(arrays.arrays(np.int32, count))
     curves = Trace(epoch, *(data.draw(kind) for kind in (accuracy, accuracy, loss, loss)))
     store = Store(path)
-    store.put(spec(), TIME, curves, 0.0, MACHINE)
+    store.put(spec(), TIME, curves, STATES, 0.0, MACHINE)
     assert bits(store.get([spec().digest])[spec().digest].trace) == bits(curves)
     store.close()
 
@@ -93,16 +114,16 @@ def test_any_curves_come_back(path: Path, data: st.DataObject, count: int) -> No
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_and_what_was_not_reached(path: Path, outcome: Outcome) -> None:
     store = Store(path)
-    store.put(spec(), GrokTime(outcome, 7), trace(7), 0.5, MACHINE)
+    store.put(spec(), GrokTime(outcome, 7), trace(7), (), 0.5, MACHINE)
     assert store.get([spec().digest])[spec().digest].time == GrokTime(outcome, 7)
     store.close()
 
 
 def test_a_later_record_takes_the_place_of_an_earlier(path: Path) -> None:
     store = Store(path)
-    store.put(spec(), TIME, trace(seed=1), 1.0, MACHINE)
+    store.put(spec(), TIME, trace(seed=1), STATES, 1.0, MACHINE)
     newer = dataclasses.replace(MACHINE, torch="2.16.0", device="NVIDIA H200", commit="abc", dirty=False)
-    store.put(spec(), GrokTime(Outcome.CENSORED, 50), trace(50, seed=2), 2.0, newer)
+    store.put(spec(), GrokTime(Outcome.CENSORED, 50), trace(50, seed=2), (), 2.0, newer)
     (record,) = store.get([spec().digest]).values()
     assert (record.time.outcome, record.seconds, record.provenance) == (Outcome.CENSORED, 2.0, newer)
     assert record.trace == trace(50, seed=2)
@@ -113,7 +134,7 @@ def test_records_older_than_asked_for_are_not_there(path: Path, monkeypatch: pyt
     store = Store(path)
     for replica, now in enumerate((100.0, 200.0, 300.0)):
         monkeypatch.setattr(store_module.time, "time", lambda now=now: now)
-        store.put(spec(replica), TIME, trace(), 1.0, MACHINE)
+        store.put(spec(replica), TIME, trace(), STATES, 1.0, MACHINE)
     digests = [spec(replica).digest for replica in range(3)]
     assert list(store.get(digests, since=200.0)) == digests[1:]
     assert list(store.get(digests, since=200.5)) == digests[2:]
@@ -127,7 +148,7 @@ def test_records_older_than_asked_for_are_not_there(path: Path, monkeypatch: pyt
 def test_provenance_is_written_once(path: Path) -> None:
     store = Store(path)
     for replica in range(6):
-        store.put(spec(replica), TIME, trace(), 1.0, dataclasses.replace(MACHINE, threads=1 + replica % 2))
+        store.put(spec(replica), TIME, trace(), STATES, 1.0, dataclasses.replace(MACHINE, threads=1 + replica % 2))
     store.close()
     db = sqlite3.connect(path)
     assert db.execute("SELECT count(*) FROM provenance").fetchone() == (2,)
@@ -216,7 +237,7 @@ def test_what_is_finished_cannot_be_claimed(path: Path) -> None:
     ours, theirs = Store(path), Store(path)
     digest = spec().digest
     assert ours.claim(digest)
-    ours.put(spec(), TIME, trace(), 1.0, MACHINE)
+    ours.put(spec(), TIME, trace(), STATES, 1.0, MACHINE)
     assert not theirs.claim(digest)
     assert not ours.claim(digest)
     later = time.time() + 60
@@ -284,7 +305,7 @@ sys.stdin.read()
 def test_a_process_killed_while_it_writes_leaves_whole_records(path: Path) -> None:
     process = child(
         "for replica in range(10**6):\n"
-        "    store.put(spec(replica % 500), TIME, trace(2000, seed=replica % 500), 1.0, MACHINE)\n"
+        "    store.put(spec(replica % 500), TIME, trace(2000, seed=replica % 500), STATES, 1.0, MACHINE)\n"
         "    print(replica, flush=True)",
         path,
     )
@@ -300,7 +321,7 @@ def test_a_process_killed_while_it_writes_leaves_whole_records(path: Path) -> No
         record = found[spec(replica).digest]
         assert (record.time, record.provenance) == (TIME, MACHINE)
         assert bits(record.trace) == bits(trace(2000, seed=replica))
-    store.put(spec(1000), TIME, trace(), 1.0, MACHINE)
+    store.put(spec(1000), TIME, trace(), STATES, 1.0, MACHINE)
     store.close()
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -43,6 +43,7 @@ BUILT_IN = {
             "scale": "original",
             "orthogonalize": True,
             "adamw_lr": 1e-3,
+            "adamw_weight_decay": None,
             "betas": (0.9, 0.98),
             "eps": 1e-8,
         },
@@ -56,11 +57,17 @@ BUILT_IN = {
     ),
 }
 
+# What may be done to the gradient before any optimizer sees it, with its settings.
+FILTERS: dict[str, dict[str, Value]] = {
+    "grokfast": {"alpha": 0.98, "lamb": 2.0},  # Lee et al. 2024, arXiv 2405.20233
+    "orthograd": {},  # ⊥Grad of Prieto et al. 2025, arXiv 2501.04697
+}
+
 SCALES = ("original", "match_rms_adamw", "spectral", "none")
 
-# Words in the parentheses that are ours and never reach a plug-in. The last two set AdamW for the parameters
-# that a plug-in for matrices leaves over; they decay at the plug-in's `weight_decay` if that is given, else not.
-RESERVED = ("warmup", "parameters", "adamw_lr")
+# Words in the parentheses that are ours and never reach a plug-in. The last two set AdamW for the parameters that a
+# plug-in for matrices leaves over; without the last they decay at the plug-in's `weight_decay`, if that is given.
+RESERVED = ("warmup", "filter", "parameters", "adamw_lr", "adamw_weight_decay")
 
 
 def _positive(value: Any) -> bool:
@@ -79,6 +86,7 @@ _VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (_number, "a number"),
     "adamw_lr": (_number, "a number"),
     "weight_decay": (_number, "a number"),
+    "adamw_weight_decay": (lambda v: v is None or _number(v), "a number"),
     "eps": (_positive, "a number that is not negative"),
     "momentum": (_unit, "a number in [0, 1)"),
     "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_unit, v)), "a pair of numbers in [0, 1)"),
@@ -107,16 +115,17 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     `presets` maps names to such texts, whose values come before the defaults of a built-in optimizer. Raises
     `UsageError` for anything that does not parse, an unknown name or hyperparameter, and a value out of range.
     """
-    name, given = _split(text)
+    name, given = split(text)
     if presets and name in presets:
-        given = {**_split(presets[name])[1], **given}
+        given = {**split(presets[name])[1], **given}
     warmup = given.pop("warmup", 0)
+    filtered = _filter(given.pop("filter", None))
     if name in BUILT_IN:
         defaults = BUILT_IN[name].defaults
         for key, value in given.items():
-            choose(f"hyperparameter of {name}", key, (*defaults, "warmup"))
+            choose(f"hyperparameter of {name}", key, (*defaults, "warmup", "filter"))
             _check(name, key, value)
-        return OptimizerSpec(name, tuple(sorted({**defaults, **given}.items())), warmup)  # type: ignore[arg-type]
+        return OptimizerSpec(name, tuple(sorted({**defaults, **given}.items())), warmup, filtered)  # type: ignore[arg-type]
     if ":" not in name:
         choose("optimizer", name, (*names(), "package.module:Attribute"))
     attribute = load(name)
@@ -125,12 +134,30 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     matrices = parameters == "matrices"
     if matrices:
         _check(name, "adamw_lr", given.setdefault("adamw_lr", _ADAMW["lr"]))
-    elif "adamw_lr" in given:
-        raise UsageError(f"{name}: adamw_lr is for plug-ins with parameters='matrices'")
-    return OptimizerSpec(name, tuple(sorted(given.items())), warmup, matrices, _fingerprint(_target(name)))  # type: ignore[arg-type]
+        _check(name, "adamw_weight_decay", given.get("adamw_weight_decay"))
+    for key in ("adamw_lr", "adamw_weight_decay"):
+        if key in given and not matrices:
+            raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
+    hyperparameters = tuple(sorted(given.items()))
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(_target(name)))  # type: ignore[arg-type]
 
 
-def _split(text: str) -> tuple[str, dict[str, Value]]:
+def _filter(text: Value) -> str | None:
+    """A gradient filter with all of its settings. Raises `UsageError` for an unknown one."""
+    if text is None:
+        return None
+    name, given = split(str(text))
+    defaults = FILTERS[choose("gradient filter", name, tuple(FILTERS))]
+    for key, value in given.items():
+        choose(f"setting of {name}", key, tuple(defaults))
+        if not _number(value):
+            raise UsageError(f"{name}: {key} must be a number, not {value!r}")
+    if not 0 <= float({**defaults, **given}.get("alpha", 0)) < 1:  # type: ignore[arg-type]
+        raise UsageError(f"{name}: alpha must be a number in [0, 1), not {given['alpha']!r}")
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in {**defaults, **given}.items())})"
+
+
+def split(text: str) -> tuple[str, dict[str, Value]]:
     name, bracket, rest = text.strip().partition("(")
     name = name.strip()
     try:

@@ -16,6 +16,7 @@ from torch import Tensor
 from grokbench.compiled import compiled
 from grokbench.optim import adamw, muon, sgd
 from grokbench.optim.adapter import PerReplica
+from grokbench.optim.filters import build
 from grokbench.optim.registry import BUILT_IN
 from grokbench.spec import RATES, OptimizerSpec, RunSpec
 from grokbench.transformer import Flat, Stack
@@ -56,7 +57,8 @@ class Rule:
         for tensor in self._state.values():
             tensor[slot] = 0
         self._lr[slot] = hyper[self._lr_name]
-        self._decay[slot] = hyper.get("weight_decay", 0.0)
+        own = hyper.get("adamw_weight_decay") if self._lr_name == "adamw_lr" else None
+        self._decay[slot] = hyper.get("weight_decay", 0.0) if own is None else own
 
     def _compile(self, name: str) -> Callable[..., None]:
         """The update as a function of tensors alone; for matrices, products are the most of it anyway."""
@@ -92,6 +94,7 @@ class Optimizer:
         self._warmup = spec.warmup
         self._count = torch.zeros(len(weights.flat), 1, dtype=torch.float64, device=weights.flat.device)
         hyper = dict(spec.hyperparameters)
+        self._weights, self._filter = weights, build(spec.filter, weights) if spec.filter else None
         built_in = BUILT_IN.get(spec.name)
         self._split = built_in.matrices if built_in else spec.matrices_only
         ranges = self._ranges(weights)
@@ -119,11 +122,15 @@ class Optimizer:
         """Change the weights of all replicas by their gradients, which are left untouched."""
         self._count += 1
         warmth = (self._count / self._warmup if self._warmup else self._count).clamp(max=1).to(gradients.flat.dtype)
+        if self._filter:
+            gradients = Stack(gradients.slices, self._filter.apply(self._weights, gradients, self._count))
         for part, own in zip(self._parts, self._ranges(gradients), strict=True):
             part.step(own, self._count, warmth)
 
     def select(self, slots: Sequence[int], weights: Stack) -> None:
-        self._count = self._count[slots]
+        self._count, self._weights = self._count[slots], weights
+        if self._filter:
+            self._filter.select(slots)
         for part, own in zip(self._parts, self._ranges(weights), strict=True):
             part.select(slots, own)
 
