@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from grokbench.protocols import Grid
 from grokbench.spec import SOFTMAXES, TASKS, GrokCriterion, ModelSpec, TaskSpec, choose, task
 
 
@@ -25,6 +26,9 @@ class Preset:
     replicas: int
     optimizers: dict[str, str]
     arms: tuple[str, ...] = ("adamw", "muon")  # the baseline first
+    # Half a decade between neighbours, both optimizers' published settings inside. Set before any of it was trained.
+    grid: Grid = Grid(lr=(0.005, 0.015, 0.045), weight_decay=(0.1, 0.3, 1.0), replicas=(1000, 1001))
+    asserted: tuple[str, ...] = ("earlier",)  # claims whose refutation is a failure
 
 
 def _tasks(modulus: int) -> tuple[TaskSpec, ...]:
