@@ -1,6 +1,6 @@
-"""The command line: `grokbench run`, `grokbench list`, `grokbench doctor`, `grokbench compare`.
+"""The command line of grokbench; `grokbench --help` lists its commands.
 
-Exit codes: 0 all claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under --strict,
+Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under --strict,
 4 the machine failed, 130 interrupted.
 """
 
@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from grokbench.spec import SOFTMAXES, TRAIN_SHARE, UsageError
+from grokbench import listing
+from grokbench.spec import UsageError
 
 HELD, REFUTED, USAGE, UNDECIDED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -56,28 +57,74 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SPEC",
         help="name or 'package.module:Attribute(key=value, …)'; repeatable, the first is the baseline",
     )
-    run.add_argument("--replicas", type=int, metavar="N", help="replicas of each arm in each cell")
-    run.add_argument(
-        "--store", default=DEFAULT_STORE, metavar="PATH", help="file of finished runs (default: %(default)s)"
-    )
-    run.add_argument(
-        "--json", metavar="PATH", help="write verdicts, runs and provenance as JSON; - for standard output"
-    )
-    run.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda (default: auto)")
-    run.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's own choice)")
+    papers = {**many, "metavar": "PAPER"}
+    run.add_argument("--claims", help="the claims of these papers (default: tveit2025)", **papers)  # type: ignore[arg-type]
+    protocol = "published (default), matched or tuned: how the arms get their rates and decays"
+    run.add_argument("--protocol", help=protocol, **many)  # type: ignore[arg-type]
+    run.add_argument("--no-early-stop", action="store_true", help="train all replicas, and test them once")
+    run.add_argument("--replicas", type=int, metavar="N", help="replicas of each arm in each cell, at the most")
+    _shared(run, "verdicts, runs and provenance")
     run.add_argument("--fresh", action="store_true", help="train anew what the store has")
     run.add_argument("--strict", action="store_true", help="exit with code 3 if a claim is undecided")
 
-    listing = commands.add_parser("list", help="what there is to choose from")
-    listing.set_defaults(command=_list)
-    listing.add_argument("what", choices=sorted(_LISTS))
+    choices = commands.add_parser("list", help="what there is to choose from")
+    choices.set_defaults(command=_list)
+    choices.add_argument("what", choices=sorted(listing.LISTS))
     doctor = commands.add_parser("doctor", help="what machine this is, and what it can do")
     doctor.set_defaults(command=_doctor)
     compare = commands.add_parser("compare", help="benchmark results of several machines, side by side")
     compare.set_defaults(command=_compare)
     compare.add_argument("files", nargs="+", metavar="FILE", help="JSON of pytest-benchmark; the first is the baseline")
     compare.add_argument("--json", metavar="PATH", help="write the table as JSON; - for standard output")
+
+    judge = commands.add_parser("judge", help="verdicts on your own grok times")
+    judge.set_defaults(command=_judge)
+    judge.add_argument("file", metavar="FILE", help="CSV with the columns cell,arm,replica,time,event")
+    judge.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with (default: the first)")
+    judge.add_argument("--unpaired", action="store_true", help="replicas of different arms share nothing")
+    judge.add_argument("--early-stop", action="store_true", help="pairs came in one by one: anytime-valid verdicts")
+    judge.add_argument("--json", metavar="PATH", help="write the verdicts as JSON; - for standard output")
+    judge.add_argument("--strict", action="store_true", help="exit with code 3 if anything is undecided")
+
+    power = commands.add_parser("power", help="how many pairs a question needs")
+    power.set_defaults(command=_power)
+    power.add_argument("--ratio", type=float, metavar="R", help="true time ratio (default: 0.7)")
+    power.add_argument("--spread", type=float, metavar="S", help="deviation of log ratios (default: 0.4)")
+    power.add_argument("--ties", type=float, default=0.0, metavar="T", help="share of tied pairs (default: 0)")
+    power.add_argument("--cells", type=int, metavar="N", help="cells that are corrected for (default: 1)")
+    power.add_argument("--level", type=float, default=0.05, metavar="A", help="one-sided level (default: 0.05)")
+    power.add_argument("--from", dest="store", metavar="STORE", help="ratios and spreads as found in a store")
+    power.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="whose cells (default: ci)")
+
+    sweep = commands.add_parser("sweep", help="the map of the grok time over rate and weight decay")
+    sweep.set_defaults(command=_sweep)
+    sweep.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="smoke, ci or paper (default: ci)")
+    sweep.add_argument("--task", default="add", metavar="NAME", help="a task of the preset (default: add)")
+    sweep.add_argument("--softmax", default="softmax", metavar="NAME", help="a softmax (default: softmax)")
+    sweep.add_argument("--optimizer", default="adamw", metavar="SPEC", help="as for run (default: adamw)")
+    grid = "lr=0.01,0.02 weight_decay=0.1,1 (default: the preset's)"
+    sweep.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUES", help=grid)
+    sweep.add_argument("--replicas", type=int, metavar="N", help="replicas at each point (default: 2)")
+    _shared(sweep, "the map")
+
+    show = commands.add_parser("show", help="everything that is known of a run")
+    show.set_defaults(command=_show)
+    show.add_argument("run", metavar="RUN", help="the beginning of its digest, as --json gives it")
+    show.add_argument(
+        "--store", default=DEFAULT_STORE, metavar="PATH", help="file of finished runs (default: %(default)s)"
+    )
     return parser
+
+
+def _shared(parser: argparse.ArgumentParser, what: str) -> None:
+    """Options of every command that trains."""
+    from grokbench.session import DEFAULT_STORE
+
+    store = {"default": DEFAULT_STORE, "metavar": "PATH"}
+    parser.add_argument("--store", help="file of finished runs (default: %(default)s)", **store)  # type: ignore[arg-type]
+    parser.add_argument("--json", metavar="PATH", help=f"write {what} as JSON; - for standard output")
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's own choice)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -85,14 +132,18 @@ def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     sys.path.insert(0, str(Path.cwd()))  # an optimizer's module may lie beside us, as for `python -m`
+    from grokbench.protocols import PROTOCOLS
     from grokbench.report import export, terminal
-    from grokbench.session import Options, Session, cases
+    from grokbench.session import DEFAULT_CLAIMS, Options, Session, cases
 
     chosen = Options(
         preset=options.preset,
         tasks=tuple(options.task),
         softmaxes=tuple(options.softmax),
         optimizers=tuple(options.optimizer),
+        claims=tuple(options.claims) or DEFAULT_CLAIMS,
+        protocols=tuple(options.protocol) or PROTOCOLS[:1],
+        early_stop=not options.no_early_stop,
         replicas=options.replicas,
         store=Path(options.store).absolute(),
         device=options.device,
@@ -130,10 +181,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def exit_code(verdicts: Sequence[Any], *, strict: bool) -> int:
-    """HELD, REFUTED or UNDECIDED."""
+    """HELD, REFUTED or UNDECIDED, by the claims that are asserted."""
     from grokbench.verdict import Status
 
-    statuses = {v.status for v in verdicts}
+    statuses = {v.status for v in verdicts if v.question.asserted}
     if Status.REFUTED in statuses:
         return REFUTED
     return UNDECIDED if strict and Status.INCONCLUSIVE in statuses else HELD
@@ -142,13 +193,13 @@ def exit_code(verdicts: Sequence[Any], *, strict: bool) -> int:
 def _suite_arguments(options: argparse.Namespace) -> list[str]:
     """The options of `run` as options of the pytest plugin."""
     arguments = [f"--grok-preset={options.preset}", f"--grok-store={Path(options.store).absolute()}"]
-    for name in ("task", "softmax", "optimizer"):
+    for name in ("task", "softmax", "optimizer", "claims", "protocol"):
         arguments += [f"--grok-{name}={value}" for value in getattr(options, name)]
     for name in ("replicas", "device", "threads"):
         value = getattr(options, name)
         arguments += [] if value is None else [f"--grok-{name}={value}"]
-    for name in ("fresh", "strict"):
-        arguments += [f"--grok-{name}"] if getattr(options, name) else []
+    for name in ("fresh", "strict", "no-early-stop"):
+        arguments += [f"--grok-{name}"] if getattr(options, name.replace("-", "_")) else []
     return arguments
 
 
@@ -214,62 +265,6 @@ def _environment(**values: str) -> Any:
                 os.environ[name] = value
 
 
-def _list_tasks() -> list[tuple[str, str]]:
-    from grokbench.spec import task
-
-    def describe(name: str) -> str:
-        spec = task(name)
-        size = f"parity of {spec.bits} bits" if name == "parity" else f"mod p; {spec.rows} rows at p = {spec.modulus}"
-        return f"{size}; {TRAIN_SHARE[name]:.0%} for training"
-
-    return [(name, describe(name)) for name in TRAIN_SHARE]
-
-
-def _list_softmaxes() -> list[tuple[str, str]]:
-    formula = {
-        "softmax": "exp(z) over its sum; cross-entropy",
-        "stablemax": "s(z) over its sum, s = z + 1 or 1/(1 − z) below zero; cross-entropy",
-        "sparsemax": "projection of z on the simplex; Fenchel–Young loss",
-    }
-    return [(name, formula[name]) for name in SOFTMAXES]
-
-
-def _list_optimizers() -> list[tuple[str, str]]:
-    from grokbench.optim import registry
-
-    rows = []
-    for name in registry.names():
-        built_in = registry.BUILT_IN.get(name)
-        rows.append((name, f"{built_in.summary}\n{registry.parse(name)}" if built_in else "registered by a package"))
-    return [*rows, ("package.module:Attribute(lr=…)", "any torch.optim.Optimizer, or a factory of one")]
-
-
-def _list_presets() -> list[tuple[str, str]]:
-    from grokbench.presets import PRESETS
-
-    return [
-        (p.name, f"{p.summary}; cells: {len(p.tasks) * len(p.softmaxes)}, replicas: {p.replicas}, "
-         f"budget: {p.criterion.budget} epochs\n" + "\n".join(p.optimizers.values()))
-        for p in PRESETS.values()
-    ]  # fmt: skip
-
-
-def _list_claims() -> list[tuple[str, str]]:
-    from grokbench.session import Options, cases
-
-    claims = dict.fromkeys(case.claim for case in cases(Options()))
-    return [(c.name, f"{c.statement}, in each of {len(c.cells)} cells and pooled ({c.source})") for c in claims]
-
-
-_LISTS = {
-    "tasks": _list_tasks,
-    "softmaxes": _list_softmaxes,
-    "optimizers": _list_optimizers,
-    "presets": _list_presets,
-    "claims": _list_claims,
-}
-
-
 def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, lines in rows:
@@ -279,7 +274,7 @@ def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    _print_rows(_LISTS[options.what]())
+    _print_rows(listing.LISTS[options.what]())
     return HELD
 
 
@@ -294,4 +289,33 @@ def _compare(options: argparse.Namespace) -> int:
     from grokbench import compare
 
     compare.show(options.files, options.json)
+    return HELD
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from grokbench import judge
+
+    verdicts = judge.main(options.file, options.baseline, options.unpaired, options.early_stop, options.json)
+    return exit_code(verdicts, strict=options.strict)
+
+
+def _power(options: argparse.Namespace) -> int:
+    from grokbench.report import needs
+
+    needs.main(options)
+    return HELD
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from grokbench import sweep
+
+    sys.path.insert(0, str(Path.cwd()))
+    sweep.main(options)
+    return HELD
+
+
+def _show(options: argparse.Namespace) -> int:
+    from grokbench import show
+
+    show.main(Path(options.store), options.run)
     return HELD

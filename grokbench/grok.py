@@ -40,6 +40,11 @@ class GrokTime:
         """The first crossing of a run that grokked, None for one that did not."""
         return self.first if self.outcome is Outcome.GROKKED else None
 
+    @property
+    def held(self) -> int | None:
+        """The sustained grok of a run that grokked, None for one that did not or did not hold."""
+        return self.sustained if self.outcome is Outcome.GROKKED else None
+
 
 @dataclass(frozen=True)
 class Diagnostics:

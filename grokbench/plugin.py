@@ -28,7 +28,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "help": "name or package.module:Attribute(key=value, …); repeatable, the first is the baseline",
     },
-    "--grok-replicas": {"metavar": "N", "type": int, "help": "replicas of each arm in each cell"},
+    "--grok-claims": {"metavar": "PAPER", "action": "append", "help": "only the claims of this paper (repeatable)"},
+    "--grok-protocol": {
+        "metavar": "NAME",
+        "action": "append",
+        "help": "published, matched or tuned (repeatable; default: published)",
+    },
+    "--grok-no-early-stop": {"action": "store_true", "default": None, "help": "train all replicas, and test them once"},
+    "--grok-replicas": {"metavar": "N", "type": int, "help": "replicas of each arm in each cell, at the most"},
     "--grok-store": {"metavar": "PATH", "help": "file of finished runs (default: grokbench.sqlite)"},
     "--grok-device": {"metavar": "DEVICE", "help": "auto, cpu or cuda (default: auto)"},
     "--grok-threads": {"metavar": "N", "type": int, "help": "processor threads (default: torch's own choice)"},
@@ -94,7 +101,8 @@ def _check(config: pytest.Config) -> None:
 
 
 def _options(config: pytest.Config) -> Options:
-    from grokbench.session import DEFAULT_PRESET, DEFAULT_STORE, Options
+    from grokbench.protocols import PROTOCOLS
+    from grokbench.session import DEFAULT_CLAIMS, DEFAULT_PRESET, DEFAULT_STORE, Options
 
     threads = config.getoption("--grok-threads")
     workers = getattr(config, "workerinput", {}).get("workercount")
@@ -105,6 +113,9 @@ def _options(config: pytest.Config) -> Options:
         tasks=tuple(config.getoption("--grok-task") or ()),
         softmaxes=tuple(config.getoption("--grok-softmax") or ()),
         optimizers=tuple(config.getoption("--grok-optimizer") or ()),
+        claims=tuple(config.getoption("--grok-claims") or DEFAULT_CLAIMS),
+        protocols=tuple(config.getoption("--grok-protocol") or PROTOCOLS[:1]),
+        early_stop=not config.getoption("--grok-no-early-stop"),
         replicas=config.getoption("--grok-replicas"),
         store=Path(config.invocation_params.dir, config.getoption("--grok-store") or DEFAULT_STORE),
         device=config.getoption("--grok-device") or "auto",
@@ -176,7 +187,9 @@ def grok(pytestconfig: pytest.Config) -> Session:
 def grok_verdict(grok: Session, grok_case: Case, request: pytest.FixtureRequest) -> Verdict:
     """The verdict of the present case; also properties of the test in JUnit reports."""
     verdict = grok.verdict(grok_case)
-    properties = {"status": verdict.status.value, "pairs": verdict.pairs, "ratio": verdict.ratio, "p": verdict.p}
+    properties = {"status": verdict.status.value, "pairs": verdict.pairs, "p": verdict.p}
+    if verdict.ratio is not None:
+        properties["ratio"] = verdict.ratio
     request.node.user_properties += [(f"grok_{name}", value) for name, value in properties.items()]
     return verdict
 

@@ -9,8 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grokbench import presets
-from grokbench.claims import Arm, Cell, Claim, tveit2025
+from grokbench.claims import (
+    Arm,
+    Cell,
+    Claim,
+    Setup,
+    essential2025,
+    janati2026,
+    lee2024,
+    prieto2025,
+    tveit2025,
+    wang2026,
+)
 from grokbench.optim import registry
+from grokbench.protocols import PROTOCOLS
 from grokbench.spec import RunSpec, UsageError, choose
 from grokbench.store import Record, Store
 
@@ -22,16 +34,31 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "ci"
 MOST_REPLICAS = 10_000
 DEFAULT_STORE = "grokbench.sqlite"
+DEFAULT_CLAIMS = ("tveit2025",)
+PAPERS = {
+    "wang2026": wang2026.claims,
+    "janati2026": janati2026.claims,
+    "essential2025": essential2025.claims,
+    "prieto2025": prieto2025.claims,
+    "lee2024": lee2024.claims,
+}
+ALL_PAPERS = (*DEFAULT_CLAIMS, *PAPERS)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose; empty tuples and None mean all that the preset has. since: see `Executor`."""
+    """What the user chose; empty tuples and None mean all that the preset has. since: see `Executor`.
+
+    early_stop: replicas are the most that a cell gets, and no more are trained once it is decided.
+    """
 
     preset: str = DEFAULT_PRESET
     tasks: tuple[str, ...] = ()
     softmaxes: tuple[str, ...] = ()
     optimizers: tuple[str, ...] = ()
+    claims: tuple[str, ...] = DEFAULT_CLAIMS
+    protocols: tuple[str, ...] = PROTOCOLS[:1]
+    early_stop: bool = True
     replicas: int | None = None
     store: Path = Path(DEFAULT_STORE)
     device: str = "auto"
@@ -61,9 +88,27 @@ def cases(options: Options) -> tuple[Case, ...]:
     for name, value, most in limits:
         if value is not None and not 1 <= value <= most:
             raise UsageError(f"{name} must be at least 1 and at most {most}, not {value}")
-    baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
-    claims = [tveit2025.earlier(preset, baseline, candidate, cells, options.replicas) for candidate in candidates]
-    return tuple(Case(claim, cell) for claim in claims for cell in (*cells, None))
+    papers = [choose("paper", p, ALL_PAPERS) for p in _unique(options.claims)]
+    protocols = [choose("protocol", p, PROTOCOLS) for p in _unique(options.protocols)]
+    setup = Setup(preset, cells, options.replicas, options.early_stop)
+    claims: list[Claim] = []
+    if "tveit2025" in papers:
+        baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
+        for protocol in protocols:
+            claims += [
+                tveit2025.earlier(setup, baseline, candidate, protocol, asserted=bool(options.optimizers))
+                for candidate in candidates
+            ]
+            if not options.optimizers:
+                claims += tveit2025.claims(setup, baseline, candidates[0], protocol)
+    asked = {(cell.task.name, cell.softmax) for cell in cells}
+    for paper in papers:
+        for claim in PAPERS[paper](setup) if paper in PAPERS else ():
+            if all((cell.task.name, cell.softmax) in asked for cell in claim.cells) or not (tasks or softmaxes):
+                claims.append(claim)
+    if not claims:
+        raise UsageError(f"{', '.join(papers)} claim nothing of the tasks and softmaxes that were chosen")
+    return tuple(Case(claim, cell) for claim in claims for cell in claim.places)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -96,6 +141,8 @@ class Session:
         self._options, self._share, self._listener = options, share, listener
         self.selected = tuple(dict.fromkeys(selected))
         self.store = Store(options.store)
+        self.records: dict[str, Record] = {}
+        self._available: int | None = None  # threads, before any process took its share
         self._executor: Executor | None = None
         self._workers: Workers | None = None
 
@@ -113,45 +160,76 @@ class Session:
         """The cells that a case speaks of; a pooled one of all cells of its claim, whatever else was selected."""
         return [case.cell] if case.cell else case.claim.cells
 
-    def runs(self, case: Case) -> list[RunSpec]:
-        """All runs that a case needs."""
-        return [run for cell in self.cells(case) for arm in case.claim.arms for run in case.claim.runs(cell, arm)]
+    def missing(self, cases: Iterable[Case]) -> list[RunSpec]:
+        """The runs that these cases need next, as far as the records so far tell; none if they have their answers."""
+        from grokbench import evidence
 
-    def _train(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
-        if self._executor is None:
-            # What the store answers in full needs no torch.
-            found = self.store.get((run.digest for run in runs), self._options.since)
-            if all(run.digest in found for run in runs):
-                return found
-            self._executor = self._start()
-        return self._executor.records(runs)
+        questions = dict.fromkeys((case.claim, cell) for case in cases for cell in self.cells(case))
+        while True:
+            runs = {
+                run.digest: run
+                for claim, cell in questions
+                for run in evidence.missing(claim, cell, self._size(claim), self.records)
+            }
+            new = self.store.get(runs.keys() - self.records.keys(), self._options.since)
+            if not new:
+                return list(runs.values())
+            self.records |= new  # and see what these make necessary
+
+    def _size(self, claim: Claim) -> int:
+        """Over how many cells a claim is corrected."""
+        return len(self._family(claim)) or len(claim.cells) or 1
+
+    def _train(self, cases: Sequence[Case]) -> None:
+        """Train until the cases have their answers, look by look."""
+        while missing := self.missing(cases):
+            if self._executor is None:
+                self._executor = self._start()
+            if not self._share:
+                everything = self.missing(self.selected)
+                self._employ(everything)
+                self._executor.need(everything)
+            self.records |= self._executor.records(missing)
 
     def _start(self) -> Executor:
-        """An executor that knows all runs; on a CPU with several threads, workers beside it."""
-        import torch
-
-        from grokbench.executor import Executor, resolve_device
-        from grokbench.workers import Workers, share
+        from grokbench.executor import Executor
 
         options = self._options
-        needed = {run.digest: run for case in self.selected for run in self.runs(case)}
-        done = self.store.known(needed, options.since)
-        missing = [run for digest, run in needed.items() if digest not in done]
-        threads = options.threads or torch.get_num_threads()
-        alone = self._share or resolve_device(options.device) != "cpu"
-        processes = 1 if alone else share(threads, len(missing))
-        if processes > 1:
-            self._workers = Workers(processes - 1, missing, options.store, options.since)
-        executor = Executor(
+        processes = self._processes(len(self.missing(self.selected)))
+        return Executor(
             self.store,
             options.device,
-            threads // processes,
+            self._threads() // processes,
             fill=not self._share,
             since=options.since,
             listener=self._listener,
         )
-        executor.need(needed.values())
-        return executor
+
+    def _threads(self) -> int:
+        import torch
+
+        if self._available is None:
+            self._available = self._options.threads or torch.get_num_threads()
+        return self._available
+
+    def _processes(self, runs: int) -> int:
+        """Into how many processes to divide so many runs: on a CPU with several threads, more than one."""
+        from grokbench.executor import resolve_device
+        from grokbench.workers import share
+
+        alone = self._share or resolve_device(self._options.device) != "cpu"
+        return 1 if alone else share(self._threads(), runs)
+
+    def _employ(self, runs: Sequence[RunSpec]) -> None:
+        """Start workers for these runs, unless there are some at work or the runs are too few."""
+        from grokbench.workers import Workers
+
+        if self._workers and self._workers.busy:
+            return
+        if (processes := self._processes(len(runs))) > 1:
+            if self._workers:
+                self._workers.close()
+            self._workers = Workers(processes - 1, runs, self._options.store, self._options.since)
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict of one case, after training what it needs.
@@ -161,37 +239,36 @@ class Session:
         """
         from grokbench import verdict
 
-        records = self._train(self.runs(case))
+        self._train([case])
         if case.cell is None:
-            pooled = verdict.pool(case.claim, self.cells(case), records)
+            pooled = verdict.pool(case.claim, self.cells(case), self.records, self._size(case.claim))
             assert pooled is not None
             return pooled
         family = self._family(case.claim) or [case.cell]
-        (own,) = verdict.judge(case.claim, family, records)
-        if own.decided:
-            return own
-        others = [run for other in self.selected if other.claim == case.claim for run in self.runs(other)]
-        verdicts = verdict.judge(case.claim, family, self._train(others))
-        return next(v for v in verdicts if v.cell == case.cell)
+        if not (own := self._judged(case, family)).decided:
+            self._train([other for other in self.selected if other.claim == case.claim])
+            own = self._judged(case, family)
+        return own
+
+    def _judged(self, case: Case, family: Sequence[Cell]) -> Verdict:
+        from grokbench import verdict
+
+        return next(v for v in verdict.judge(case.claim, family, self.records) if v.cell == case.cell)
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""
-        from grokbench import verdict
+        from grokbench import evidence, verdict
 
+        self.missing(self.selected)  # reads what other processes have trained
         verdicts: list[Verdict] = []
         runs: dict[str, tuple[RunSpec, str, Record]] = {}
         for claim in dict.fromkeys(case.claim for case in self.selected):
             mine = [case for case in self.selected if case.claim == claim]
-            needed = {
-                run.digest: (run, arm.label)
-                for case in mine
-                for cell in self.cells(case)
-                for arm in claim.arms
-                for run in claim.runs(cell, arm)
-            }
-            records = self.store.get(needed, self._options.since)
-            runs |= {digest: (*needed[digest], record) for digest, record in records.items()}
-            verdicts += verdict.judge(claim, self._family(claim), records)
+            for cell in dict.fromkeys(cell for case in mine for cell in self.cells(case)):
+                for run, label in evidence.used(claim, cell, self._size(claim), self.records):
+                    runs.setdefault(run.digest, (run, label, self.records[run.digest]))
+            verdicts += verdict.judge(claim, self._family(claim), self.records)
             if pooled := next((case for case in mine if case.cell is None), None):
-                verdicts += filter(None, [verdict.pool(claim, self.cells(pooled), records)])
+                found = verdict.pool(claim, self.cells(pooled), self.records, self._size(claim))
+                verdicts += [found] if found else []
         return verdicts, list(runs.values())

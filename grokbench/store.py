@@ -158,6 +158,13 @@ class Store:
                 found[digest] = Record(digest, time_, _unpack(curves), states, seconds, finished, provenance)
         return found
 
+    def search(self, beginning: str) -> dict[str, str]:
+        """Specs, as JSON, of the runs whose digests begin so."""
+        rows = self._db.execute(
+            "SELECT digest, spec FROM runs WHERE substr(digest, 1, ?) = ? ORDER BY digest", (len(beginning), beginning)
+        )
+        return dict(rows.fetchall())
+
     def known(self, digests: Iterable[str], since: float = 0.0) -> set[str]:
         """Those runs that `get` would find, without reading their records."""
         rows = self._db.execute("SELECT digest FROM runs WHERE finished >= ?", (since,))

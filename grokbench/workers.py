@@ -45,6 +45,11 @@ class Workers:
                 process.stdin.write(len(order).to_bytes(8, "little") + order)
                 process.stdin.flush()
 
+    @property
+    def busy(self) -> bool:
+        """Whether any of them is still at work."""
+        return any(process.poll() is None for process in self._processes)
+
     def close(self) -> None:
         """End them. Their leases end with them, as the store sees that the processes are gone."""
         for process in self._processes:

@@ -18,14 +18,17 @@ LONGEST = 400
 # for all of its modules unless one of them has a place of its own.
 LAYERS = [
     {"cli", "plugin", "suite"},
-    {"session", "doctor", "compare"},
+    {"listing", "report.needs"},
+    {"session", "doctor", "compare", "sweep", "judge", "show"},
     {"workers"},
     {"executor", "report"},
     {"verdict", "pack"},
-    {"ensemble", "sizing"},
+    {"figures", "ensemble", "sizing"},
+    {"evidence", "power"},
     {"claims", "optim"},
-    {"stats", "store", "transformer", "softmax", "tasks", "optim.registry"},
-    {"grok", "presets", "rng", "entries", "blocks", "kernels", "compiled"},
+    {"sequential", "store", "transformer", "softmax", "tasks", "optim.registry"},
+    {"stats", "grok", "presets", "rng", "entries", "blocks", "kernels", "compiled"},
+    {"protocols"},
     {"provenance", "spec"},
 ]
 # The package's own contents page may show what lies at the bottom, and importing any module runs it.

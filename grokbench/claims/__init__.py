@@ -1,11 +1,15 @@
-"""Claims: what is compared, on which runs, and by which rule it is decided. Torch-free."""
+"""Claims: what is compared, on which runs, and by which rule it is decided; one module a paper. Torch-free."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from grokbench import sequential
+from grokbench.presets import Preset
+from grokbench.protocols import Grid
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError
 
 
@@ -20,18 +24,36 @@ class Cell(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """One side of a comparison; the label is what tables call it."""
+    """One side of a comparison; the label is what tables call it. softmax: instead of the cell's."""
 
     label: str
     optimizer: OptimizerSpec
+    softmax: str | None = None
+
+
+# What can be tested of the candidate against the baseline, replica by replica, and what supports the claim.
+TESTS = {
+    "first": "its first crossing is earlier",
+    "sustained": "its sustained grok time is earlier",
+    "reached": "it groks more often",
+    "below": "it falls below the threshold more often after its first crossing",
+    "collapsed": "more of its training rows have lost their gradient at the end",
+    "spread": "its grok times lie closer to their median",
+    "interaction": "its advantage differs between softmaxes by less than the advantage itself",
+    "audit": "the published t and p can both hold",
+}
+TIMES = ("first", "sustained")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement that the candidate groks earlier than the baseline, in each cell and over all of them.
+    """A statement about the candidate, tested in each cell and, if `pooled`, over all of them.
 
-    The arms share everything but the optimizer. `level` is that of every one-sided test, after Holm's
-    adjustment over the cells.
+    The arms share everything but what is compared. `level` is that of every one-sided test, after correction over the
+    cells. test: see `TESTS`. margin, for times: the claim is T_candidate < margin · T_baseline, so 1.1 is
+    non-inferiority and 0.5 "twice as early". scope: where what is trained differs from what was published.
+    replicas: pairs in a cell, at the most if sequential. grid: both arms are tuned on it, cell by cell. reported: the
+    published t and p of an audit, which needs no runs. asserted: its refutation is a failure.
     """
 
     name: str
@@ -45,22 +67,86 @@ class Claim:
     batch: int
     replicas: int
     level: float = 0.05
+    test: str = "first"
+    margin: float = 1.0
+    pooled: bool = True
+    per_cell: bool = True
+    sequential: bool = False
+    protocol: str = "published"
+    grid: Grid | None = None
+    scope: str = ""
+    reported: tuple[float, float] | None = None
+    asserted: bool = False
 
     def __post_init__(self) -> None:
-        if self.baseline.optimizer == self.candidate.optimizer:
+        if self.baseline[1:] == self.candidate[1:]:
             raise UsageError(f"both arms are {self.baseline.optimizer}: name two different optimizers")
 
     @property
     def arms(self) -> tuple[Arm, Arm]:
         return self.baseline, self.candidate
 
-    def runs(self, cell: Cell, arm: Arm) -> list[RunSpec]:
+    @property
+    def places(self) -> tuple[Cell | None, ...]:
+        """Where it is decided: in cells, and None for all of them together."""
+        return (*(self.cells if self.per_cell else ()), *((None,) if self.pooled else ()))
+
+    def stages(self, family: int) -> tuple[int, ...]:
+        """After how many pairs a cell is looked at, where the correction is over `family` cells."""
+        return sequential.stages(self.level / family, self.replicas) if self.sequential else (self.replicas,)
+
+    def runs(self, cell: Cell, arm: Arm, replicas: int | None = None) -> list[RunSpec]:
         """The runs of one arm in one cell, one for each replica, in order."""
-        return list(_runs(cell, arm, self.model, self.criterion, self.batch, self.replicas))
+        count = self.replicas if replicas is None else replicas
+        return list(_runs(cell, arm, self.model, self.criterion, self.batch, range(count)))
+
+    def tuning(self, cell: Cell, arm: Arm) -> dict[OptimizerSpec, list[RunSpec]]:
+        """The runs that choose an arm's setting in a cell."""
+        if self.grid is None:
+            return {}
+        criterion = dataclasses.replace(self.criterion, after=0)
+        return {
+            setting: list(
+                _runs(cell, arm._replace(optimizer=setting), self.model, criterion, self.batch, self.grid.replicas)
+            )
+            for setting in self.grid.settings(arm.optimizer)
+        }
 
 
-@functools.lru_cache(maxsize=4096)  # so that the digest of each is computed once
+@functools.lru_cache(maxsize=1 << 14)  # so that the digest of each is computed once
 def _runs(
-    cell: Cell, arm: Arm, model: ModelSpec, criterion: GrokCriterion, batch: int, replicas: int
+    cell: Cell, arm: Arm, model: ModelSpec, criterion: GrokCriterion, batch: int, replicas: range | tuple[int, ...]
 ) -> tuple[RunSpec, ...]:
-    return tuple(RunSpec(cell.task, cell.softmax, model, arm.optimizer, criterion, batch, r) for r in range(replicas))
+    softmax = arm.softmax or cell.softmax
+    return tuple(RunSpec(cell.task, softmax, model, arm.optimizer, criterion, batch, r) for r in replicas)
+
+
+class Setup(NamedTuple):
+    """What an invocation sets for every claim. cells: where the user looks; replicas: None for the preset's own."""
+
+    preset: Preset
+    cells: tuple[Cell, ...]
+    replicas: int | None
+    sequential: bool
+
+    def cell(self, task: str, softmax: str) -> Cell:
+        """A cell of the preset. Raises `UsageError` if it has none such."""
+        for spec in self.preset.tasks:
+            if spec.name == task and softmax in self.preset.softmaxes:
+                return Cell(spec, softmax)
+        raise UsageError(f"this claim needs {task} under {softmax}, which the preset {self.preset.name} does not have")
+
+    def claim(self, name: str, statement: str, source: str, baseline: Arm, candidate: Arm, **details: object) -> Claim:
+        """A claim on the preset's model, with the details that differ from the preset's."""
+        preset = self.preset
+        settings: dict[str, object] = {
+            "cells": self.cells,
+            "model": preset.model,
+            "criterion": preset.criterion,
+            "batch": preset.batch,
+            "replicas": preset.replicas if self.replicas is None else self.replicas,
+            "sequential": self.sequential,
+            "asserted": name in preset.asserted,
+            **details,
+        }
+        return Claim(name, statement, source, baseline, candidate, **settings)  # type: ignore[arg-type]

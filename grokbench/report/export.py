@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grokbench.claims import Cell
 from grokbench.provenance import Provenance
 from grokbench.report.terminal import Runs
 from grokbench.spec import UsageError
+from grokbench.stats import Interval
 from grokbench.verdict import Verdict
 
 
@@ -33,6 +36,7 @@ def document(verdicts: Sequence[Verdict], runs: Runs) -> dict[str, Any]:
                 "first": record.time.first,
                 "sustained": record.time.sustained,
                 "below": record.time.below,
+                "diagnostics": [{k: _number(x) for k, x in vars(d).items()} for d in record.diagnostics],
                 "seconds": record.seconds,
                 "provenance": origins.index(record.provenance),
             }
@@ -45,20 +49,44 @@ def document(verdicts: Sequence[Verdict], runs: Runs) -> dict[str, Any]:
 def _verdict(v: Verdict) -> dict[str, Any]:
     return {
         "claim": v.claim,
-        "cell": {"task": v.cell.task.name, "softmax": v.cell.softmax} if v.cell else None,
+        "statement": v.question.statement,
+        "source": v.question.source,
+        "scope": v.question.scope,
+        "test": v.question.test,
+        "margin": v.question.margin,
+        "protocol": v.question.protocol,
+        "asserted": v.question.asserted,
+        "anytime_valid": v.question.sequential,
+        "cell": {"task": v.cell.task.name, "softmax": v.cell.softmax} if isinstance(v.cell, Cell) else v.cell,
         "arms": list(v.arms),
         "status": v.status.value,
         "reason": v.reason,
         "pairs": v.pairs,
         "ratio": v.ratio,
-        "interval": list(v.interval),
+        "interval": _finite(v.interval),
         "p": v.p,
         "p_adjusted": v.p_adjusted,
         "p_reverse": v.p_reverse,
         "p_reverse_adjusted": v.p_reverse_adjusted,
+        "logrank": v.logrank,
         "grokked": v.grokked,
         "median": v.median,
+        "rate_difference": v.rate,
+        "rate_interval": _finite(v.rate_interval),
+        "sustained_ratio": v.sustained,
+        "inverted": v.inverted,
+        "more_pairs": v.more,
+        "settings": dict(zip(v.arms, v.settings, strict=False)),
     }
+
+
+def _number(value: float) -> float | None:
+    """JSON has neither infinity nor NaN."""
+    return value if math.isfinite(value) else None
+
+
+def _finite(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_number(end) for end in interval]
 
 
 def check(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from grokbench.claims import TIMES, Cell
 from grokbench.grok import Outcome
 from grokbench.spec import RunSpec
+from grokbench.stats import Interval
 from grokbench.store import Record
 from grokbench.verdict import Status, Verdict
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _STYLE = {Status.SUPPORTED: "green", Status.REFUTED: "red", Status.INCONCLUSIVE: "yellow"}
 _SHOWN_SLOTS = 8
+WIDTH = 112  # of the widest table
 _LOG_SECONDS = 10.0
 
 Runs = Sequence[tuple[RunSpec, str, Record]]
@@ -38,15 +42,10 @@ def _p(value: float) -> str:
 
 
 def table(verdicts: Sequence[Verdict]) -> Table:
-    """The verdicts of one claim."""
+    """The verdicts of one claim about times, cell by cell."""
     baseline, candidate = verdicts[0].arms
-    out = Table(
-        title=f"Does {candidate} grok earlier than {baseline}?",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    protocol = verdicts[0].question.protocol
+    out = _table(f"Does {candidate} grok earlier than {baseline}?" + f" ({protocol})" * (protocol != "published"))
     out.add_column("task", no_wrap=True)
     out.add_column("softmax", no_wrap=True)
     for label in (baseline, candidate):
@@ -54,24 +53,82 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     out.add_column("grokked\nof pairs", justify="right", no_wrap=True)
     out.add_column("time\nratio", justify="right", no_wrap=True)
     out.add_column("95 %\ninterval", justify="right", no_wrap=True)
+    out.add_column("sustained\nratio", justify="right", no_wrap=True)
     out.add_column("adjusted\np", justify="right", no_wrap=True)
     out.add_column("\nverdict", no_wrap=True)
     for v in verdicts:
         if v.cell is None:
             out.add_section()
-        p, side = (v.p_reverse_adjusted, "later") if _against(v) else (v.p_adjusted, "earlier")
-        verdict = v.status.value if v.status is Status.INCONCLUSIVE else f"{v.status.value}: {side}"
         out.add_row(
-            v.cell.task.name if v.cell else "pooled",
-            v.cell.softmax if v.cell else "",
+            *_place(v),
             _epochs(v.median[baseline]),
             _epochs(v.median[candidate]),
             f"{v.grokked[baseline]}, {v.grokked[candidate]} of {v.pairs}",
-            f"{v.ratio:.2f}",
-            f"{v.interval[0]:.2f}–{v.interval[1]:.2f}",
-            _p(p),
-            Text(verdict, _STYLE[v.status]),
+            _ratio(v.ratio),
+            _interval(v.interval),
+            _ratio(v.sustained) + "!" * v.inverted,
+            _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted),
+            Text(_status(v), _STYLE[v.status]),
         )
+    return out
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _place(v: Verdict) -> tuple[str, str]:
+    if isinstance(v.cell, Cell):
+        return v.cell.task.name, v.cell.softmax
+    return v.cell or "pooled", ""
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _interval(ends: Interval | None) -> str:
+    if ends is None or not all(map(math.isfinite, ends)):
+        return "–"
+    return f"{ends[0]:.2f}–{ends[1]:.2f}"
+
+
+def _status(v: Verdict) -> str:
+    if v.status is Status.INCONCLUSIVE or v.question.test not in TIMES or v.question.margin != 1:
+        return v.status.value
+    return f"{v.status.value}: {'later' if _against(v) else 'earlier'}"
+
+
+def claims(verdicts: Sequence[Verdict]) -> Table:
+    """Verdicts of many claims, a row each."""
+    out = _table("Other claims")
+    out.add_column("claim", overflow="fold")
+    out.add_column("pairs", justify="right", no_wrap=True)
+    out.add_column("adjusted\np", justify="right", no_wrap=True)
+    out.add_column("\nverdict", no_wrap=True)
+    for v in verdicts:
+        p = _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted) if v.pairs else "–"
+        row = f"{v.claim}: {v.question.statement}", str(v.pairs or "–"), p
+        out.add_row(*row, Text(v.status.value, _STYLE[v.status]))
+    return out
+
+
+def protocols(verdicts: Sequence[Verdict]) -> Table:
+    """One comparison under several protocols: time ratio and verdict in each."""
+    names = list(dict.fromkeys(v.question.protocol for v in verdicts))
+    baseline, candidate = verdicts[0].arms
+    out = _table(f"{candidate} against {baseline}: time ratio and verdict by protocol")
+    for name in ("task", "softmax", *names):
+        out.add_column(name, no_wrap=True)
+    for place in dict.fromkeys(map(_place, verdicts)):
+        if place[0] == "pooled":
+            out.add_section()
+        found = {v.question.protocol: v for v in verdicts if _place(v) == place}
+        shown = [
+            Text(f"{_ratio(v.ratio)} {v.status.value}", _STYLE[v.status]) if (v := found.get(name)) else Text("–")
+            for name in names
+        ]
+        out.add_row(*place, *shown)
     return out
 
 
@@ -80,7 +137,7 @@ def _against(v: Verdict) -> bool:
     return v.status is Status.REFUTED or (v.status is Status.INCONCLUSIVE and v.p_reverse < v.p)
 
 
-def _notes(verdicts: Sequence[Verdict], runs: Runs) -> list[str]:
+def _notes(runs: Runs) -> list[str]:
     """What a reader has to know of the runs behind the tables."""
     counts = {outcome: sum(record.time.outcome is outcome for _, _, record in runs) for outcome in Outcome}
     lines = [f"{len(runs)} runs: " + ", ".join(f"{n} {outcome.value}" for outcome, n in counts.items())]
@@ -93,17 +150,45 @@ def _notes(verdicts: Sequence[Verdict], runs: Runs) -> list[str]:
         )
     if len(origins) > 1:
         lines.append("The records come from different machines or versions; arms may differ in more than is compared.")
-    lines += [f"{v.id}: {v.reason}" for v in verdicts if v.status is not Status.SUPPORTED]
     return lines
 
 
+def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
+    """What a reader has to know of the verdicts."""
+    lines = []
+    if any(v.question.sequential for v in verdicts):
+        lines.append(
+            "Verdicts by pairs are anytime-valid: a cell's training stopped where its evidence sufficed. The intervals "
+            "take no account of that; they describe."
+        )
+    if any(v.inverted for v in verdicts):
+        lines.append("! first crossings and sustained grok times point in different directions.")
+    for v in verdicts:
+        tabled = _tabled(v, verdicts)
+        if v.status is not Status.SUPPORTED or v.inverted or not tabled:
+            lines.append(f"{v.id}: {v.reason}" + f" ({v.question.scope})" * bool(v.question.scope and not tabled))
+    return lines
+
+
+def _tabled(v: Verdict, verdicts: Sequence[Verdict]) -> bool:
+    """Whether its claim has a table of its own."""
+    return v.question.test == "first" and sum(other.claim == v.claim for other in verdicts) > 1
+
+
 def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
-    """The tables of all claims, in `width` columns but at least 106, and below them the notes, a line each."""
+    """The tables of all claims, in `width` columns but at least 112, and below them the notes, a line each."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, 106), force_terminal=color, highlight=False)
-    for claim in dict.fromkeys(v.claim for v in verdicts):
-        console.print(table([v for v in verdicts if v.claim == claim]))
-    for line in _notes(verdicts, runs):
+    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False)
+    tabled = [v for v in verdicts if _tabled(v, verdicts)]
+    for claim in dict.fromkeys(v.claim for v in tabled):
+        console.print(table([v for v in tabled if v.claim == claim]))
+    for arms in dict.fromkeys(v.arms for v in tabled):
+        mine = [v for v in tabled if v.arms == arms]
+        if len({v.question.protocol for v in mine}) > 1:
+            console.print(protocols(mine))
+    if others := [v for v in verdicts if not _tabled(v, verdicts)]:
+        console.print(claims(others))
+    for line in [*(_notes(runs) if runs else []), *_remarks(verdicts)]:
         console.print(line, soft_wrap=True, markup=False)
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 

@@ -1,0 +1,185 @@
+"""The numbers of a verdict from the evidence of its cells. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from grokbench import evidence, sequential, stats
+from grokbench.claims import TIMES, Claim
+from grokbench.evidence import Evidence
+from grokbench.stats import Floats, Interval
+
+
+class Question(NamedTuple):
+    """What is tested, of whichever runs; the fields are those of `Claim`. paired: replicas share random streams."""
+
+    claim: str
+    statement: str
+    source: str
+    arms: tuple[str, str]
+    test: str = "first"
+    margin: float = 1.0
+    level: float = 0.05
+    sequential: bool = False
+    paired: bool = True
+    protocol: str = "published"
+    scope: str = ""
+    asserted: bool = True
+
+    @classmethod
+    def of(cls, claim: Claim) -> Question:
+        return cls(
+            claim.name,
+            claim.statement,
+            claim.source,
+            (claim.baseline.label, claim.candidate.label),
+            claim.test,
+            claim.margin,
+            claim.level,
+            claim.sequential,
+            True,
+            claim.protocol,
+            claim.scope,
+            claim.asserted,
+        )
+
+
+class Figures(NamedTuple):
+    """Fields of `Verdict` of the same names."""
+
+    p: float
+    p_reverse: float
+    ratio: float | None
+    interval: Interval | None
+    logrank: float | None
+    grokked: dict[str, int]
+    median: dict[str, float | None]
+    rate: float | None
+    rate_interval: Interval | None
+    sustained: float | None
+    note: str
+
+
+def compute(question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Figures:
+    """All figures of one verdict over these cells."""
+    p, p_reverse, note = _p(question, cells, rng)
+    arms = [[(e.baseline, e.candidate)[i] for e in cells] for i in (0, 1)]
+    reached = [[(s.first < e.never) for s, e in zip(arm, cells, strict=True)] for arm in arms]
+    field = "sustained" if question.test == "sustained" else "first"
+    baseline, candidate = (evidence.stack(cells, f"{arm}.{field}") for arm in ("baseline", "candidate"))
+    timed = question.test in TIMES
+    medians = {}
+    for label, arm in zip(question.arms, arms, strict=True):
+        values = np.concatenate([s.value for s in arm])
+        never = np.concatenate([s.value >= e.never for s, e in zip(arm, cells, strict=True)])
+        medians[label] = stats.median(values, ~never if timed else np.isfinite(values))
+    rate, rate_interval = (None, None)
+    if question.paired:
+        ones = [evidence.stack([_reached(e) for e in cells], f"{arm}.value") for arm in ("candidate", "baseline")]
+        rate, rate_interval = stats.rate_difference(ones[0], ones[1])
+    ratio = stats.restricted_ratio(candidate, baseline) if timed else None
+    if question.test == "spread":
+        ratio = _spread_ratio(cells)
+    return Figures(
+        p=p,
+        p_reverse=p_reverse,
+        ratio=ratio,
+        interval=stats.ratio_interval(candidate, baseline, rng) if timed and question.paired else None,
+        logrank=stats.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
+        grokked={label: int(sum(map(np.sum, r))) for label, r in zip(question.arms, reached, strict=True)},
+        median=medians,
+        rate=rate,
+        rate_interval=rate_interval,
+        sustained=_sustained(cells) if question.test == "first" else None,
+        note=note,
+    )
+
+
+def _p(question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[float, float, str]:
+    """p of the claim, p of its reverse, and what else is to be said."""
+    if question.test == "spread":
+        blocks = _sums(cells, [stats.deviations(e.candidate.first, e.baseline.first, e.never) for e in cells])
+        return *stats.sign_flip(np.concatenate(blocks), rng), ""
+    if question.test == "interaction":
+        return _interaction(cells, rng)
+    forward, reverse = (_sums(cells, [getattr(e, side) for e in cells]) for side in ("forward", "reverse"))
+    if not question.paired:
+        candidate, baseline = ([np.log(getattr(e, arm).value) for e in cells] for arm in ("candidate", "baseline"))
+        return *stats.shuffle(candidate, baseline, rng), ""
+    if question.sequential:
+        return sequential.p_value(_in_order(forward)), sequential.p_value(-_in_order(reverse)), ""
+    ahead, behind = np.concatenate(forward), np.concatenate(reverse)
+    p, p_reverse = stats.sign_flip(ahead, rng)
+    if not np.array_equal(ahead, behind):
+        _, p_reverse = stats.sign_flip(behind, rng)
+    return p, p_reverse, ""
+
+
+def _sums(cells: Sequence[Evidence], values: Sequence[Floats]) -> list[Floats]:
+    """(n,) sums over the cells of each block, replica by replica."""
+    blocks: dict[object, list[Floats]] = {}
+    for e, value in zip(cells, values, strict=True):
+        blocks.setdefault(e.block, []).append(value)
+    sums = []
+    for arrays in blocks.values():
+        total = np.zeros(max(map(len, arrays)))
+        for array in arrays:
+            total[: len(array)] += np.nan_to_num(array)
+        sums.append(total)
+    return sums
+
+
+def _in_order(blocks: Sequence[Floats]) -> Floats:
+    """All blocks' sums, replica by replica, as they would have come in."""
+    return np.array([b[r] for r in range(max(map(len, blocks))) for b in blocks if r < len(b)])
+
+
+def _interaction(cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[float, float, str]:
+    """Whether every difference of effects between two cells of a block is smaller than the mean effect.
+
+    An intersection–union test: every ordered pair of softmaxes has to pass at the level (Berger 1982); the reverse
+    has to hold for one of them, after Bonferroni's correction. Both by sign flips of blocks.
+    """
+    effects = [e for e in evidence.stack(cells, "forward") if len(e) > 1]
+    if not effects or len({len(e) for e in effects}) > 1:
+        return 1.0, 1.0, "needs the same softmaxes for every task"
+    rows = np.concatenate([e.T for e in effects])
+    rows = rows[np.isfinite(rows).all(1)]
+    count = rows.shape[1]
+    pairs = [(s, t) for s in range(count) for t in range(count) if s != t]
+    found = [stats.sign_flip(rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs]
+    means = np.exp(rows.mean(0))
+    names = [str(e.cell).rpartition("-")[2] for e in cells]
+    shown = ", ".join(f"{name} {mean:.2f}" for name, mean in zip(names, means, strict=False))
+    note = f"time ratios {shown}; interaction p {stats.interaction(effects, rng):.2g}"
+    return max(p for p, _ in found), min(1.0, min(q for _, q in found) * len(pairs)), note
+
+
+def _reached(e: Evidence) -> Evidence:
+    """The same with 1 for a run that grokked and 0 for one that did not."""
+    b, c = (evidence.Sample(s.first, s.sustained, (s.first < e.never).astype(float)) for s in (e.baseline, e.candidate))
+    return evidence.Evidence(e.cell, e.block, b, c, e.never, e.forward, e.reverse)
+
+
+def _sustained(cells: Sequence[Evidence]) -> float | None:
+    arms = [evidence.stack(cells, f"{arm}.sustained") for arm in ("candidate", "baseline")]
+    return None if any(np.isnan(e.baseline.sustained).all() for e in cells) else stats.restricted_ratio(*arms)
+
+
+def _spread_ratio(cells: Sequence[Evidence]) -> float | None:
+    """Geometric mean over cells of the ratio of mean distances from the median, where both arms have one."""
+    logs = []
+    for e in cells:
+        c, b = (np.abs(s.first - np.median(s.first)).mean() for s in (e.candidate, e.baseline))
+        if c > 0 and b > 0 and max(np.median(e.candidate.first), np.median(e.baseline.first)) < e.never:
+            logs.append(np.log(c / b))
+    return float(np.exp(np.mean(logs))) if logs else None
+
+
+def smallest_p(t: float) -> tuple[float, Callable[[float], float]]:
+    """The smallest two-sided p of a t statistic, and what turns a p into the smallest |t| that can have it."""
+    return float(2 * scipy_stats.norm.sf(abs(t))), lambda p: float(scipy_stats.norm.isf(p / 2))
