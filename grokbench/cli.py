@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         help="name or 'package.module:Attribute(key=value, …)'; repeatable, the first is the baseline",
     )
     papers = {**many, "metavar": "PAPER"}
-    run.add_argument("--claims", help="the claims of these papers (default: tveit2025)", **papers)  # type: ignore[arg-type]
+    run.add_argument("--claims", help="all claims of these papers (default: only who is earlier)", **papers)  # type: ignore[arg-type]
     protocol = "published (default), matched or tuned: how the arms get their rates and decays"
     run.add_argument("--protocol", help=protocol, **many)  # type: ignore[arg-type]
     run.add_argument("--no-early-stop", action="store_true", help="train all replicas, and test them once")
@@ -134,14 +134,14 @@ def _run(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))  # an optimizer's module may lie beside us, as for `python -m`
     from grokbench.protocols import PROTOCOLS
     from grokbench.report import export, terminal
-    from grokbench.session import DEFAULT_CLAIMS, Options, Session, cases
+    from grokbench.session import Options, Session, cases
 
     chosen = Options(
         preset=options.preset,
         tasks=tuple(options.task),
         softmaxes=tuple(options.softmax),
         optimizers=tuple(options.optimizer),
-        claims=tuple(options.claims) or DEFAULT_CLAIMS,
+        claims=tuple(options.claims),
         protocols=tuple(options.protocol) or PROTOCOLS[:1],
         early_stop=not options.no_early_stop,
         replicas=options.replicas,

@@ -60,46 +60,45 @@ def chosen(claim: Claim, cell: Cell, arm: Arm, records: Records) -> Arm | None:
     return arm._replace(optimizer=min(scores, key=scores.__getitem__)) if scores else arm
 
 
-def missing(claim: Claim, cell: Cell, family: int, records: Records) -> list[RunSpec]:
-    """The runs to train next for a cell of a family of so many; none once it has been decided or has all its pairs."""
+def missing(claim: Claim, cell: Cell, records: Records) -> list[RunSpec]:
+    """The runs to train next for a cell; none once it has been decided or has all its pairs."""
     tuning = [run for arm in claim.arms for runs in claim.tuning(cell, arm).values() for run in runs]
     if lacking := [run for run in tuning if run.digest not in records]:
         return lacking
     arms = [chosen(claim, cell, arm, records) for arm in claim.arms]
-    for count in claim.stages(family):
+    for count in claim.stages:
         runs = [run for arm in arms if arm for run in claim.runs(cell, arm, count)]
         if lacking := [run for run in runs if run.digest not in records]:
             return lacking
-        if stops(claim, gathered(claim, cell, count, records), family):
+        if stops(claim, gathered(claim, cell, count, records)):
             return []
     return []
 
 
-def stops(claim: Claim, evidence: Evidence, family: int) -> bool:
+def stops(claim: Claim, evidence: Evidence) -> bool:
     """Whether a sequential test of this cell has reached its corrected level, on either side."""
-    bound = claim.level / family
     p = min(sequential.p_value(evidence.forward), sequential.p_value(-evidence.reverse))
-    return claim.sequential and p <= bound
+    return claim.sequential and p <= claim.bound
 
 
-def gather(claim: Claim, cell: Cell, family: int, records: Records) -> Evidence | None:
+def gather(claim: Claim, cell: Cell, records: Records) -> Evidence | None:
     """The pairs that the claim's rule asks for in a cell, or None while a run of them is missing.
 
     With a sequential test the rule is replayed from the first look on, so more records change nothing once it stopped.
     """
-    if missing(claim, cell, family, records):
+    if missing(claim, cell, records):
         return None
-    for count in claim.stages(family):
+    for count in claim.stages:
         evidence = gathered(claim, cell, count, records)
-        if stops(claim, evidence, family):
+        if stops(claim, evidence):
             break
     return evidence
 
 
-def used(claim: Claim, cell: Cell, family: int, records: Records) -> list[tuple[RunSpec, str]]:
+def used(claim: Claim, cell: Cell, records: Records) -> list[tuple[RunSpec, str]]:
     """The runs of a cell that the claim's rule asks for and that are there, tuning included, with their arm's label."""
     runs = [(run, arm.label) for arm in claim.arms for tried in claim.tuning(cell, arm).values() for run in tried]
-    found = gather(claim, cell, family, records)
+    found = gather(claim, cell, records)
     count = len(found.forward) if found else claim.replicas
     for arm in claim.arms:
         if own := chosen(claim, cell, arm, records):

@@ -28,7 +28,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "help": "name or package.module:Attribute(key=value, …); repeatable, the first is the baseline",
     },
-    "--grok-claims": {"metavar": "PAPER", "action": "append", "help": "only the claims of this paper (repeatable)"},
+    "--grok-claims": {"metavar": "PAPER", "action": "append", "help": "all claims of this paper (repeatable)"},
     "--grok-protocol": {
         "metavar": "NAME",
         "action": "append",
@@ -102,7 +102,7 @@ def _check(config: pytest.Config) -> None:
 
 def _options(config: pytest.Config) -> Options:
     from grokbench.protocols import PROTOCOLS
-    from grokbench.session import DEFAULT_CLAIMS, DEFAULT_PRESET, DEFAULT_STORE, Options
+    from grokbench.session import DEFAULT_PRESET, DEFAULT_STORE, Options
 
     threads = config.getoption("--grok-threads")
     workers = getattr(config, "workerinput", {}).get("workercount")
@@ -113,7 +113,7 @@ def _options(config: pytest.Config) -> Options:
         tasks=tuple(config.getoption("--grok-task") or ()),
         softmaxes=tuple(config.getoption("--grok-softmax") or ()),
         optimizers=tuple(config.getoption("--grok-optimizer") or ()),
-        claims=tuple(config.getoption("--grok-claims") or DEFAULT_CLAIMS),
+        claims=tuple(config.getoption("--grok-claims") or ()),
         protocols=tuple(config.getoption("--grok-protocol") or PROTOCOLS[:1]),
         early_stop=not config.getoption("--grok-no-early-stop"),
         replicas=config.getoption("--grok-replicas"),

@@ -71,8 +71,7 @@ def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> 
     if n <= EXACT:
         patterns = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
         p = (gaps @ patterns.T >= gaps.sum(1, keepdims=True) - 1e-9).mean(1)
-    elif not gaps.std(1).all():
-        p = np.where(gaps.mean(1) > 0, 2.0 ** -(gaps != 0).sum(1), 1.0)
     else:
-        p = np.maximum(stats.ttest_1samp(gaps, 0, axis=1, alternative="greater").pvalue, 2.0**-n)
+        error = np.maximum(gaps.std(1, ddof=1), 1e-12) / np.sqrt(n)
+        p = np.maximum(stats.t.sf(gaps.mean(1) / error, n - 1), 2.0 ** -(gaps != 0).sum(1))
     return float((p <= level).mean())

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "ci"
 MOST_REPLICAS = 10_000
 DEFAULT_STORE = "grokbench.sqlite"
-DEFAULT_CLAIMS = ("tveit2025",)
 PAPERS = {
     "wang2026": wang2026.claims,
     "janati2026": janati2026.claims,
@@ -42,21 +41,22 @@ PAPERS = {
     "prieto2025": prieto2025.claims,
     "lee2024": lee2024.claims,
 }
-ALL_PAPERS = (*DEFAULT_CLAIMS, *PAPERS)
+ALL_PAPERS = ("tveit2025", *PAPERS)
 
 
 @dataclass(frozen=True)
 class Options:
     """What the user chose; empty tuples and None mean all that the preset has. since: see `Executor`.
 
-    early_stop: replicas are the most that a cell gets, and no more are trained once it is decided.
+    claims: papers; empty means that the arms are compared, and no more. early_stop: replicas are the most that a cell
+    gets, and no more are trained once it is decided.
     """
 
     preset: str = DEFAULT_PRESET
     tasks: tuple[str, ...] = ()
     softmaxes: tuple[str, ...] = ()
     optimizers: tuple[str, ...] = ()
-    claims: tuple[str, ...] = DEFAULT_CLAIMS
+    claims: tuple[str, ...] = ()
     protocols: tuple[str, ...] = PROTOCOLS[:1]
     early_stop: bool = True
     replicas: int | None = None
@@ -92,14 +92,14 @@ def cases(options: Options) -> tuple[Case, ...]:
     protocols = [choose("protocol", p, PROTOCOLS) for p in _unique(options.protocols)]
     setup = Setup(preset, cells, options.replicas, options.early_stop)
     claims: list[Claim] = []
-    if "tveit2025" in papers:
+    if not papers or "tveit2025" in papers:
         baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
         for protocol in protocols:
             claims += [
                 tveit2025.earlier(setup, baseline, candidate, protocol, asserted=bool(options.optimizers))
                 for candidate in candidates
             ]
-            if not options.optimizers:
+            if papers:
                 claims += tveit2025.claims(setup, baseline, candidates[0], protocol)
     asked = {(cell.task.name, cell.softmax) for cell in cells}
     for paper in papers:
@@ -166,19 +166,11 @@ class Session:
 
         questions = dict.fromkeys((case.claim, cell) for case in cases for cell in self.cells(case))
         while True:
-            runs = {
-                run.digest: run
-                for claim, cell in questions
-                for run in evidence.missing(claim, cell, self._size(claim), self.records)
-            }
+            runs = {run.digest: run for claim, cell in questions for run in evidence.missing(claim, cell, self.records)}
             new = self.store.get(runs.keys() - self.records.keys(), self._options.since)
             if not new:
                 return list(runs.values())
             self.records |= new  # and see what these make necessary
-
-    def _size(self, claim: Claim) -> int:
-        """Over how many cells a claim is corrected."""
-        return len(self._family(claim)) or len(claim.cells) or 1
 
     def _train(self, cases: Sequence[Case]) -> None:
         """Train until the cases have their answers, look by look."""
@@ -241,7 +233,7 @@ class Session:
 
         self._train([case])
         if case.cell is None:
-            pooled = verdict.pool(case.claim, self.cells(case), self.records, self._size(case.claim))
+            pooled = verdict.pool(case.claim, self.cells(case), self.records)
             assert pooled is not None
             return pooled
         family = self._family(case.claim) or [case.cell]
@@ -265,10 +257,10 @@ class Session:
         for claim in dict.fromkeys(case.claim for case in self.selected):
             mine = [case for case in self.selected if case.claim == claim]
             for cell in dict.fromkeys(cell for case in mine for cell in self.cells(case)):
-                for run, label in evidence.used(claim, cell, self._size(claim), self.records):
+                for run, label in evidence.used(claim, cell, self.records):
                     runs.setdefault(run.digest, (run, label, self.records[run.digest]))
             verdicts += verdict.judge(claim, self._family(claim), self.records)
             if pooled := next((case for case in mine if case.cell is None), None):
-                found = verdict.pool(claim, self.cells(pooled), self.records, self._size(claim))
+                found = verdict.pool(claim, self.cells(pooled), self.records)
                 verdicts += [found] if found else []
         return verdicts, list(runs.values())

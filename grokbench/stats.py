@@ -123,7 +123,7 @@ def ratio_interval(
         t = (drawn - estimate) / np.sqrt(errors)
     t = np.where(np.isclose(drawn, estimate, rtol=0, atol=1e-12), 0, t)
     t = t[~np.isnan(t)]
-    high, low = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    high, low = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")  # may be infinite
     error = np.sqrt(error)
     if not error:
         low = high = 0.0

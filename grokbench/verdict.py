@@ -149,7 +149,7 @@ def judge(claim: Claim, cells: Sequence[Cell], records: Records) -> list[Verdict
     Holm's adjustment goes over all of `cells`; one without records counts there with p = 1, so that no verdict
     can be taken back by what is still to come.
     """
-    found = [evidence.gather(claim, cell, len(cells), records) for cell in cells]
+    found = [evidence.gather(claim, cell, records) for cell in cells]
     return judge_cells(Question.of(claim), [e for e in found if e], len(cells))
 
 
@@ -162,15 +162,12 @@ def judge_cells(question: Question, cells: Sequence[Evidence], family: int) -> l
     return [_decide(v, p, q, [e]) for v, p, q, e in zip(verdicts, forward, reverse, cells, strict=False)]
 
 
-def pool(claim: Claim, cells: Sequence[Cell], records: Records, family: int | None = None) -> Verdict | None:
-    """The verdict over all of `cells` together, or None while a run is missing.
-
-    family: over how many cells the rule for stopping was corrected.
-    """
+def pool(claim: Claim, cells: Sequence[Cell], records: Records) -> Verdict | None:
+    """The verdict over all of `cells` together, or None while a run is missing."""
     question = Question.of(claim)
     if claim.reported:
         return _audit(question, *claim.reported)
-    found = [evidence.gather(claim, cell, family or len(cells), records) for cell in cells]
+    found = [evidence.gather(claim, cell, records) for cell in cells]
     complete = [e for e in found if e]
     return pool_cells(question, complete) if len(complete) == len(cells) else None
 

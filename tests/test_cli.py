@@ -20,7 +20,7 @@ from grokbench.report import export
 from grokbench.spec import UsageError
 from grokbench.store import Store
 
-SUPPORTED = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax"]
+SUPPORTED = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax", "--no-early-stop"]
 
 
 @pytest.fixture(autouse=True)

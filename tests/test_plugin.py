@@ -16,7 +16,7 @@ import grokbench.verdict  # noqa: F401
 from grokbench.executor import Executor
 from grokbench.store import Store
 
-SUITE = ("--pyargs", "grokbench.suite", "--grok-preset", "tiny")
+SUITE = ("--pyargs", "grokbench.suite", "--grok-preset", "tiny", "--grok-no-early-stop")
 ONE = (*SUITE, "--grok-task", "add", "--grok-softmax", "softmax")
 
 
@@ -83,6 +83,21 @@ def test_all_runs_are_known_before_the_first_case_and_a_case_waits_for_its_own(r
     run(*SUITE)
     assert len({r.digest for r in needs[0]}) == 48
     assert len(first_asked[0]) == 12
+
+
+def test_a_case_that_is_decided_early_trains_no_more(run):
+    result = run(*(o for o in ONE if o != "--grok-no-early-stop"))
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*of 5*", "10 runs:*", "Verdicts by pairs are anytime-valid*"])
+
+
+def test_claims_that_are_not_asserted_are_expected_to_fail(run):
+    result = run(*ONE, "--grok-claims", "tveit2025")
+    outcomes = result.parseoutcomes()
+    assert outcomes["xfailed"] == 1  # the audit of the published figures
+    assert outcomes["passed"] >= 2
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*tveit2025-audit?pooled?: t = 5.0175 gives a two-sided p of at least 5.2e-07*"])
 
 
 def test_xdist_trains_nothing_twice_and_its_controller_summarises(pytester):
@@ -153,7 +168,7 @@ def test_two_tests_may_ask_for_the_same_cases(run, pytester):
             assert grok_verdict.pairs == 6
         """
     )
-    result = run("--grok-preset", "tiny", "--grok-task", "add", "--grok-softmax", "softmax")
+    result = run("--grok-preset", "tiny", "--grok-no-early-stop", "--grok-task", "add", "--grok-softmax", "softmax")
     result.assert_outcomes(passed=4)
     assert sum(line.startswith(" add ") for line in result.outlines) == 1
 
@@ -193,7 +208,9 @@ def test_users_own_cases_join_through_the_marker_and_the_fixture(run, pytester):
             assert verdict.ratio < 1
         """
     )
-    run("--grok-preset", "tiny", "--grok-task", "add", "--grok-softmax", "softmax").assert_outcomes(passed=2)
+    run(
+        "--grok-preset", "tiny", "--grok-no-early-stop", "--grok-task", "add", "--grok-softmax", "softmax"
+    ).assert_outcomes(passed=2)
 
 
 def test_other_sessions_neither_import_torch_nor_write_a_store(pytester):

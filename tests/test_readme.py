@@ -31,8 +31,10 @@ def test_the_two_commands_that_set_everything_up_are_there():
 
 @pytest.mark.parametrize("command", [c.rpartition("&& ")[2] for c in COMMANDS if "grokbench run" in c])
 def test_every_run_command_asks_for_cases_that_exist(command):
-    given = cli._parser().parse_args(shlex.split(command)[1:])
-    options = Options(given.preset, tuple(given.task), tuple(given.softmax), tuple(given.optimizer), given.replicas)
+    given = vars(cli._parser().parse_args(shlex.split(command)[1:]))
+    names = {"tasks": "task", "softmaxes": "softmax", "optimizers": "optimizer", "protocols": "protocol"}
+    chosen = {ours: tuple(given[theirs]) for ours, theirs in names.items() if given[theirs]}
+    options = Options(given["preset"], **chosen, claims=tuple(given["claims"]), replicas=given["replicas"])
     assert cases(options)
 
 

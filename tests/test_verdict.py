@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench import presets
-from grokbench.claims import Arm, Cell, Claim, tveit2025
+from grokbench.claims import Arm, Cell, Claim, Setup, tveit2025
 from grokbench.grok import GrokTime, Outcome, Trace
 from grokbench.optim.registry import parse
 from grokbench.provenance import Provenance
@@ -42,7 +42,7 @@ MIXED: Times = SIX, [100, 440, 120, 520, 140, 600]
 
 def claim(cells: Sequence[Cell] = (ADD,), replicas: int = 6) -> Claim:
     baseline, candidate = (Arm(name, parse(name, CI.optimizers)) for name in ("adamw", "muon"))
-    return tveit2025.earlier(CI, baseline, candidate, tuple(cells), replicas)
+    return tveit2025.earlier(Setup(CI, tuple(cells), replicas, False), baseline, candidate, "published")
 
 
 def grok_time(time: Time) -> GrokTime:
@@ -101,7 +101,7 @@ def test_inconclusive() -> None:
     assert v.status is Status.INCONCLUSIVE
     assert min(v.p, v.p_reverse) > v.level
     smallest = min(v.p_adjusted, v.p_reverse_adjusted)
-    assert v.reason == f"time ratio {v.ratio:.2f}, adjusted p {smallest:.2g} > 0.05 with 6 pairs"
+    assert v.reason == f"time ratio {v.ratio:.2f}, adjusted p {smallest:.2g} > 0.05 with 6 pairs; 400 more might not do"
 
 
 def test_arms_that_are_the_same_are_refused() -> None:
@@ -229,7 +229,7 @@ def test_judging_again_gives_the_same_numbers() -> None:
     assert judge(asked, FOUR, reverse) == both
     assert pool(asked, FOUR[::3], records) == pool(asked, FOUR[::3], reverse)
     (alone,) = judge(asked, FOUR[3:], records)
-    adjusted = ("p_adjusted", "p_reverse_adjusted", "cells", "status")
+    adjusted = ("p_adjusted", "p_reverse_adjusted", "cells", "status", "more")
     assert dataclasses.replace(alone, **{name: getattr(both[1], name) for name in adjusted}) == both[1]
 
 
@@ -260,12 +260,13 @@ def reported() -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
 
 
 VERDICT_KEYS = {
-    "claim", "cell", "arms", "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "p_reverse",
-    "p_reverse_adjusted", "grokked", "median",
+    "claim", "statement", "source", "scope", "test", "margin", "protocol", "asserted", "anytime_valid", "cell", "arms",
+    "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "p_reverse", "p_reverse_adjusted", "logrank",
+    "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs", "settings",
 }  # fmt: skip
 RUN_KEYS = {
     "digest", "task", "softmax", "arm", "optimizer", "replica", "outcome", "epochs", "fit", "first", "sustained",
-    "below", "seconds", "provenance",
+    "below", "diagnostics", "seconds", "provenance",
 }  # fmt: skip
 
 
@@ -292,7 +293,7 @@ def test_the_document_says_what_the_verdicts_say() -> None:
     assert len({run["digest"] for run in document["runs"]}) == len(runs) == 48
 
 
-@pytest.mark.parametrize("width", [100, 120, 200])
+@pytest.mark.parametrize("width", [terminal.WIDTH, 120, 200])
 def test_the_table_has_every_cell_and_fits(width: int) -> None:
     verdicts, runs = reported()
     lines = terminal.text(verdicts, runs, width).splitlines()

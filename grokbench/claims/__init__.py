@@ -91,9 +91,15 @@ class Claim:
         """Where it is decided: in cells, and None for all of them together."""
         return (*(self.cells if self.per_cell else ()), *((None,) if self.pooled else ()))
 
-    def stages(self, family: int) -> tuple[int, ...]:
-        """After how many pairs a cell is looked at, where the correction is over `family` cells."""
-        return sequential.stages(self.level / family, self.replicas) if self.sequential else (self.replicas,)
+    @property
+    def bound(self) -> float:
+        """The level at which a sequential test stops a cell: corrected over all cells, whichever are selected."""
+        return self.level / max(1, len(self.cells))
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """After how many pairs a cell is looked at."""
+        return sequential.stages(self.bound, self.replicas) if self.sequential else (self.replicas,)
 
     def runs(self, cell: Cell, arm: Arm, replicas: int | None = None) -> list[RunSpec]:
         """The runs of one arm in one cell, one for each replica, in order."""

@@ -69,7 +69,7 @@ def _of_store(options: argparse.Namespace) -> str:
         for claim, cell in session.selected:
             assert cell
             count = options.cells or len(claim.cells)
-            found = evidence.gather(claim, cell, len(claim.cells), session.records)
+            found = evidence.gather(claim, cell, session.records)
             if found is None:
                 continue
             gaps = found.forward

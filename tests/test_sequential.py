@@ -1,0 +1,69 @@
+"""The e-process against its definition, and under its own null hypothesis."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokbench import sequential
+
+
+def mixture(wins: int, losses: int) -> float:
+    """E from its definition: the likelihood ratio against one half, averaged over the Beta prior."""
+    prior = scipy.stats.beta(sequential.WINS, sequential.LOSSES)
+    # q = 1 - u², so that the prior's pole at 1 is gone
+    value, _ = scipy.integrate.quad(
+        lambda u: (2 * (1 - u * u)) ** wins * (2 * u * u) ** losses * prior.pdf(1 - u * u) * 2 * u, 0, 1
+    )
+    return value
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (5, 0), (3, 2), (10, 1), (2, 6)])
+def test_equals_the_definition(wins: int, losses: int) -> None:
+    signs = [-1.0] * wins + [1.0] * losses
+    assert float(np.exp(sequential.log_e(signs)[-1])) if signs else pytest.approx(mixture(wins, losses), rel=1e-6) == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from([-2.5, -0.1, 0.0, 0.3, 7.0]), min_size=1, max_size=30))
+def test_only_signs_count_and_ties_change_nothing(differences: list[float]) -> None:
+    p = sequential.p_value(differences)
+    assert 0 < p <= 1
+    assert p == sequential.p_value(np.sign(differences))
+    moved = [d for d in differences if d]
+    assert p == pytest.approx(sequential.p_value(moved))
+    longer = [sequential.p_value(differences[:n]) for n in range(len(differences) + 1)]
+    assert longer == sorted(longer, reverse=True), "a p-value that may be looked at any time only falls"
+
+
+@pytest.mark.parametrize("n", [1, 4, 9])
+def test_is_1_on_average_over_all_fair_signs(n: int) -> None:
+    every = np.array(list(itertools.product([-1, 1], repeat=n)))
+    assert np.exp(sequential.log_e(every)[:, -1]).mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ties", [0.0, 0.4])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 21])
+def test_seldom_rejects_what_is_true_however_often_one_looks(level: float, ties: float) -> None:
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1, 1], (5000, 200)) * (rng.random((5000, 200)) >= ties)
+    alarms = int((sequential.log_e(signs).max(1) >= -np.log(level)).sum())
+    assert alarms <= scipy.stats.binom.isf(1e-4, 5000, level)
+    assert alarms or level < 0.01, "a test that never rejects shows nothing"
+
+
+@pytest.mark.parametrize(("level", "pairs"), [(0.05, 5), (0.05 / 21, 10)])
+def test_the_first_look_is_the_first_that_can_decide(level: float, pairs: int) -> None:
+    assert sequential.fewest(level) == pairs
+    assert sequential.p_value([-1] * pairs) <= level < sequential.p_value([-1] * (pairs - 1))
+    looks = sequential.stages(level, 16)
+    assert looks[0] == pairs
+    assert looks[-1] == 16
+    assert list(looks) == sorted(set(looks))
+    assert sequential.stages(level, 3) == (3,)
