@@ -15,7 +15,10 @@ from grokbench.stats import Floats, Interval
 
 
 class Question(NamedTuple):
-    """What is tested, of whichever runs; the fields are those of `Claim`. paired: replicas share random streams."""
+    """What is tested, of whichever runs; the fields are those of `Claim`. paired: replicas share random streams.
+
+    tabled: it is shown cell by cell, in a table of its own.
+    """
 
     claim: str
     statement: str
@@ -29,6 +32,7 @@ class Question(NamedTuple):
     protocol: str = "published"
     scope: str = ""
     asserted: bool = True
+    tabled: bool = True
 
     @classmethod
     def of(cls, claim: Claim) -> Question:
@@ -45,6 +49,7 @@ class Question(NamedTuple):
             claim.protocol,
             claim.scope,
             claim.asserted,
+            claim.test == "first" and claim.pooled,
         )
 
 

@@ -18,6 +18,7 @@ PRESET = presets.Preset(
     criterion=GrokCriterion(budget=60, threshold=0.01, train_threshold=0.4, settle=1, hold=0),
     replicas=6,
     optimizers={"adamw": "adamw(lr=0.02)", "muon": "muon(lr=0.05, adamw_lr=0.02)", "sgd": "sgd(lr=0.0)"},
+    asserted=("muon-before-sgd",),
     arms=("sgd", "muon"),  # a rate of zero never learns: muon is earlier
 )
 

@@ -164,29 +164,24 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:
-        tabled = _tabled(v, verdicts)
+        tabled = v.question.tabled
         if v.status is not Status.SUPPORTED or v.inverted or not tabled:
             lines.append(f"{v.id}: {v.reason}" + f" ({v.question.scope})" * bool(v.question.scope and not tabled))
     return lines
-
-
-def _tabled(v: Verdict, verdicts: Sequence[Verdict]) -> bool:
-    """Whether its claim has a table of its own."""
-    return v.question.test == "first" and sum(other.claim == v.claim for other in verdicts) > 1
 
 
 def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
     """The tables of all claims, in `width` columns but at least 112, and below them the notes, a line each."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False)
-    tabled = [v for v in verdicts if _tabled(v, verdicts)]
+    tabled = [v for v in verdicts if v.question.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
         console.print(table([v for v in tabled if v.claim == claim]))
     for arms in dict.fromkeys(v.arms for v in tabled):
         mine = [v for v in tabled if v.arms == arms]
         if len({v.question.protocol for v in mine}) > 1:
             console.print(protocols(mine))
-    if others := [v for v in verdicts if not _tabled(v, verdicts)]:
+    if others := [v for v in verdicts if not v.question.tabled]:
         console.print(claims(others))
     for line in [*(_notes(runs) if runs else []), *_remarks(verdicts)]:
         console.print(line, soft_wrap=True, markup=False)
