@@ -71,7 +71,7 @@ class Figures(NamedTuple):
 
 def compute(question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Figures:
     """All figures of one verdict over these cells."""
-    p, p_reverse, note = _p(question, cells, rng)
+    p, p_reverse, note = p_values(question, cells, rng)
     arms = [[(e.baseline, e.candidate)[i] for e in cells] for i in (0, 1)]
     reached = [[(s.first < e.never) for s, e in zip(arm, cells, strict=True)] for arm in arms]
     field = "sustained" if question.test == "sustained" else "first"
@@ -104,7 +104,7 @@ def compute(question: Question, cells: Sequence[Evidence], rng: np.random.Genera
     )
 
 
-def _p(question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[float, float, str]:
+def p_values(question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[float, float, str]:
     """p of the claim, p of its reverse, and what else is to be said."""
     if question.test == "spread":
         blocks = _sums(cells, [stats.deviations(e.candidate.first, e.baseline.first, e.never) for e in cells])

@@ -155,6 +155,11 @@ def _censoring(rows: Iterable[Row]) -> dict[str, float]:
     return {cell: time * (1 + 1e-6) for cell, time in latest.items()}
 
 
+def _natural(replica: str) -> tuple[bool, int, str]:
+    """Replicas in the order of their numbers, those that are none last."""
+    return (not replica.isdecimal(), int(replica) if replica.isdecimal() else 0, replica)
+
+
 def _evidence(baseline: dict[str, Row], candidate: dict[str, Row], never: float, paired: bool) -> Evidence:
     here = next(iter((baseline or candidate).values()))
     if paired:
@@ -169,10 +174,10 @@ def _evidence(baseline: dict[str, Row], candidate: dict[str, Row], never: float,
         raise UsageError(f"line {here.line}: {here.cell} has runs of one arm alone")
 
     def sample(own: dict[str, Row], order: Iterable[str]) -> Sample:
-        times = np.array([own[r].time if own[r].event else never for r in order])
+        times = np.array([own[r].time if own[r].event else never for r in order], dtype=float)
         return Sample(times, np.full(len(times), np.nan), times)
 
-    samples = sample(baseline, baseline), sample(candidate, baseline if paired else candidate)
+    samples = sample(baseline, sorted(baseline, key=_natural)), sample(candidate, sorted(candidate, key=_natural))
     if paired:
         return compare("first", 1.0, here.cell, "all", *samples, never)
     nothing = np.zeros(len(baseline))

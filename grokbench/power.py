@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from grokbench import sequential
+from grokbench.stats import sign_patterns
 
 PATHS = 1_000
 MOST = 400  # pairs that are looked for
@@ -69,8 +70,7 @@ def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> 
     rng = np.random.default_rng(n)
     gaps = rng.normal(gap, spread, (PATHS, n)) * (rng.random((PATHS, n)) >= ties)
     if n <= EXACT:
-        patterns = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
-        p = (gaps @ patterns.T >= gaps.sum(1, keepdims=True) - 1e-9).mean(1)
+        p = (gaps @ sign_patterns(n).T >= gaps.sum(1, keepdims=True) - 1e-9).mean(1)
     else:
         error = np.maximum(gaps.std(1, ddof=1), 1e-12) / np.sqrt(n)
         p = np.maximum(stats.t.sf(gaps.mean(1) / error, n - 1), 2.0 ** -(gaps != 0).sum(1))

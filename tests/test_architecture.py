@@ -19,7 +19,7 @@ LONGEST = 400
 LAYERS = [
     {"cli", "plugin", "suite"},
     {"listing", "report.needs"},
-    {"session", "doctor", "compare", "sweep", "judge", "show"},
+    {"records", "session", "doctor", "compare", "sweep", "judge", "show"},
     {"workers"},
     {"executor", "report"},
     {"verdict", "pack"},

@@ -40,6 +40,22 @@ def test_sign_flip_is_the_full_enumeration(differences: list[int]) -> None:
     assert mirrored == pytest.approx(enumerated(differences)[::-1], abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [7, 30])
+def test_sign_flip_agrees_with_scipys(n: int) -> None:
+    differences = np.random.default_rng(n).normal(-0.2, 1, n)
+    for ours, side in zip(p_values(list(differences)), ("less", "greater"), strict=True):
+        theirs = scipy.stats.permutation_test(
+            (differences, np.zeros(n)),
+            lambda a, b, axis: (a - b).mean(axis),
+            permutation_type="samples",
+            alternative=side,
+            n_resamples=np.inf if n < 10 else 50_000,
+            vectorized=True,
+            rng=1,
+        ).pvalue
+        assert ours == pytest.approx(theirs, abs=1e-12 if n < 10 else 0.008)
+
+
 @pytest.mark.parametrize("differences", [[0] * 5, [1, -1], [2, 2, -2, 0], [-3] * 10, [0, 0]])
 def test_sign_flip_with_ties_and_zeros(differences: list[int]) -> None:
     assert p_values(differences) == pytest.approx(enumerated(differences), abs=1e-12)
@@ -119,29 +135,22 @@ def test_the_ratio_of_many_cells_is_the_geometric_mean_of_theirs() -> None:
     assert stats.restricted_ratio(*slow) == pytest.approx(scipy.stats.gmean(ratios))
 
 
-def studentised(c: np.ndarray, b: np.ndarray, rng: np.random.Generator, level: float) -> tuple[float, float]:
-    """The interval of one cell, resample by resample."""
-
-    def log_ratio(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        gaps = x / x.mean() - y / y.mean()
-        return float(np.log(x.mean() / y.mean())), float(np.sqrt((gaps**2).sum() / (len(x) * (len(x) - 1))))
-
-    estimate, error = log_ratio(c, b)
-    drawn = []
-    for _ in range(4000):
-        chosen = rng.integers(len(c), size=len(c))
-        value, own = log_ratio(c[chosen], b[chosen])
-        drawn.append((value - estimate) / own)
-    high, low = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(np.exp(estimate - low * error)), float(np.exp(estimate - high * error))
-
-
 @pytest.mark.parametrize("level", [0.95, 0.8])
-def test_the_interval_of_one_cell_is_the_studentised_bootstrap(level: float) -> None:
+def test_the_interval_of_one_cell_is_scipys_of_percentiles_at_an_expanded_level(level: float) -> None:
     candidate, baseline = times(5, 1, 15, scale=0.7), times(6, 1, 15)
     ours = stats.ratio_interval([candidate], [baseline], np.random.default_rng(0), level)
-    theirs = studentised(candidate[0], baseline[0], np.random.default_rng(1), level)
-    assert ours == pytest.approx(theirs, rel=0.03)
+    expanded = 2 * scipy.stats.norm.cdf(scipy.stats.t.ppf((1 + level) / 2, 14) * np.sqrt(15 / 14)) - 1
+    assert level < expanded < 1
+    theirs = scipy.stats.bootstrap(
+        (candidate[0], baseline[0]),
+        lambda c, b, axis: c.mean(axis) / b.mean(axis),
+        paired=True,
+        method="percentile",
+        vectorized=True,
+        confidence_level=expanded,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert ours == pytest.approx(tuple(theirs), rel=0.03)
 
 
 def test_the_interval_covers_more_often_than_that_of_percentiles() -> None:
@@ -153,7 +162,7 @@ def test_the_interval_covers_more_often_than_that_of_percentiles() -> None:
         c, b = (np.exp(mean + ease + rng.normal(0, 0.4, (1, 8))) for mean in (4.5, 5.0))
         low, high = stats.ratio_interval([c], [b], rng)
         covered += low <= truth <= high
-    assert covered / tables > 0.91
+    assert covered / tables > 0.9
 
 
 def test_one_pair_has_no_interval() -> None:

@@ -60,7 +60,7 @@ def runs_of(
     runs = []
     for cell, arms in times.items():
         for arm, epochs in zip(asked.arms, arms, strict=True):
-            for run, epoch in zip(asked.runs(cell, arm), epochs, strict=True):
+            for run, epoch in zip(asked.runs(cell, arm, len(epochs)), epochs, strict=True):
                 machine = machines[run.replica % len(machines)]
                 runs.append((run, arm.label, Record(run.digest, grok_time(epoch), TRACE, (), 0.5, 1.7e9, machine)))
     return runs
