@@ -135,7 +135,8 @@ def compare(
     """The differences, pair by pair, that a test of this name looks at."""
     b, c = baseline.value, candidate.value
     if test not in TIMES and test not in ("spread", "interaction"):  # more supports the claim
-        return Evidence(cell, block, baseline, candidate, never, b - c, b - c, settings)
+        gap = np.nan_to_num(b - c)  # nothing is known where one did not cross: a tie
+        return Evidence(cell, block, baseline, candidate, never, gap, gap, settings)
     gap = np.log(c) - np.log(b)
     gap = np.where(abs(gap - np.log(margin)) < 1e-12, 0.0, gap - np.log(margin))
     gap = np.where((b >= never) & (c >= never), 0.0, gap)
@@ -151,8 +152,8 @@ def _value(test: str, record: Record, never: float) -> float:
         return record.time.held or never
     if test == "reached":
         return float(record.time.epoch is not None)
-    if test == "below":
-        return float(record.time.below)
+    if test == "below":  # what has not crossed cannot fall back
+        return float(record.time.below) if record.time.epoch else np.nan
     if test == "collapsed":
         return record.diagnostics[-1].collapsed
     return record.time.epoch or never

@@ -142,6 +142,8 @@ class Session:
         self.selected = tuple(dict.fromkeys(selected))
         self.store = Store(options.store)
         self.records: dict[str, Record] = {}
+        self._complete: set[tuple[Claim, Cell]] = set()
+        self._judged: dict[tuple[object, ...], list[Verdict]] = {}
         self._available: int | None = None  # threads, before any process took its share
         self._executor: Executor | None = None
         self._workers: Workers | None = None
@@ -166,8 +168,14 @@ class Session:
 
         questions = dict.fromkeys((case.claim, cell) for case in cases for cell in self.cells(case))
         while True:
-            runs = {run.digest: run for claim, cell in questions for run in evidence.missing(claim, cell, self.records)}
-            new = self.store.get(runs.keys() - self.records.keys(), self._options.since)
+            runs: dict[str, RunSpec] = {}
+            for question in questions:
+                if question not in self._complete:
+                    own = evidence.missing(*question, self.records)
+                    runs |= {run.digest: run for run in own}
+                    if not own:
+                        self._complete.add(question)
+            new = self.store.get(runs, self._options.since)
             if not new:
                 return list(runs.values())
             self.records |= new  # and see what these make necessary
@@ -237,15 +245,18 @@ class Session:
             assert pooled is not None
             return pooled
         family = self._family(case.claim) or [case.cell]
-        if not (own := self._judged(case, family)).decided:
+        if not (own := self._judge(case, family)).decided:
             self._train([other for other in self.selected if other.claim == case.claim])
-            own = self._judged(case, family)
+            own = self._judge(case, family)
         return own
 
-    def _judged(self, case: Case, family: Sequence[Cell]) -> Verdict:
+    def _judge(self, case: Case, family: Sequence[Cell]) -> Verdict:
         from grokbench import verdict
 
-        return next(v for v in verdict.judge(case.claim, family, self.records) if v.cell == case.cell)
+        key = (case.claim, *family, len(self.records))  # records are only added
+        if key not in self._judged:
+            self._judged[key] = verdict.judge(case.claim, family, self.records)
+        return next(v for v in self._judged[key] if v.cell == case.cell)
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""

@@ -48,6 +48,18 @@ def test_more_supports_a_claim_of_more(test: str) -> None:
     assert e.forward.tolist() == e.reverse.tolist() == [-1, 0, 3]
 
 
+def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
+    asked = dataclasses.replace(claim((ADD,), 3), test="below")
+    runs = runs_of(asked, {ADD: ([100, 100, None], [100, None, 100])})
+    records = {run.digest: record for run, _, record in runs}
+    for run, label, record in runs:
+        if record.time.epoch and label == "muon":
+            records[run.digest] = dataclasses.replace(record, time=dataclasses.replace(record.time, below=7))
+    e = gather(asked, ADD, records)
+    assert e
+    assert e.forward.tolist() == [-7, 0, 0]
+
+
 def sequential_claim(replicas: int, cells: tuple = (ADD,)) -> Claim:
     return dataclasses.replace(claim(cells, replicas), sequential=True)
 

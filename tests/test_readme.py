@@ -38,6 +38,11 @@ def test_every_run_command_asks_for_cases_that_exist(command):
     assert cases(options)
 
 
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("grokbench ")])
+def test_every_command_parses(command):
+    assert cli._parser().parse_args(shlex.split(command)[1:]).command
+
+
 def test_the_pytest_command_collects_the_suite(pytester):
     (command,) = [c for c in COMMANDS if c.startswith("pytest --pyargs")]
     result = pytester.runpytest_subprocess(*shlex.split(command)[1:], "--collect-only", "-q", "-p", "no:cacheprovider")

@@ -170,8 +170,8 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
-    """The tables of all claims, in `width` columns but at least 112, and below them the notes, a line each."""
+def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
+    """The tables of all claims, in `width` columns but at least 112."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False)
     tabled = [v for v in verdicts if v.question.tabled]
@@ -183,9 +183,13 @@ def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = F
             console.print(protocols(mine))
     if others := [v for v in verdicts if not v.question.tabled]:
         console.print(claims(others))
-    for line in [*(_notes(runs) if runs else []), *_remarks(verdicts)]:
-        console.print(line, soft_wrap=True, markup=False)
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
+    """The tables, and below them the notes, a line each."""
+    notes = [*(_notes(runs) if runs else []), *_remarks(verdicts)]
+    return tables(verdicts, width, color=color) + "".join(f"{line}\n" for line in notes)
 
 
 def _clock(seconds: float) -> str:
