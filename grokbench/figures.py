@@ -107,14 +107,17 @@ def compute(question: Question, cells: Sequence[Evidence], rng: np.random.Genera
 def p_values(question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[float, float, str]:
     """p of the claim, p of its reverse, and what else is to be said."""
     if question.test == "spread":
-        blocks = _sums(cells, [stats.deviations(e.candidate.first, e.baseline.first, e.never) for e in cells])
-        return *stats.sign_flip(np.concatenate(blocks), rng), ""
+        never: dict[object, list[float]] = {}
+        for e in cells:
+            never.setdefault(e.block, []).append(e.never)
+        candidate, baseline = (evidence.stack(cells, f"{arm}.first") for arm in ("candidate", "baseline"))
+        return *stats.spread(candidate, baseline, list(never.values()), rng), ""
     if question.test == "interaction":
         return _interaction(cells, rng)
     forward, reverse = (_sums(cells, [getattr(e, side) for e in cells]) for side in ("forward", "reverse"))
     if not question.paired:
-        candidate, baseline = ([np.log(getattr(e, arm).value) for e in cells] for arm in ("candidate", "baseline"))
-        return *stats.shuffle(candidate, baseline, rng), ""
+        logs = [[np.log(getattr(e, arm).value) for e in cells] for arm in ("candidate", "baseline")]
+        return *stats.shuffle(logs[0], logs[1], rng), ""
     if question.sequential:
         return sequential.p_value(_in_order(forward)), sequential.p_value(-_in_order(reverse)), ""
     ahead, behind = np.concatenate(forward), np.concatenate(reverse)

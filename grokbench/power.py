@@ -50,7 +50,7 @@ def wins_needed(
     past = np.broadcast_to(np.repeat([-1, 1], [wins, losses]), (PATHS, wins + losses))
     log_e = sequential.log_e(np.hstack([past, signs]))[:, wins + losses :]
     share = (log_e >= -np.log(level)).cumsum(1).astype(bool).mean(0)  # that have crossed by then
-    return int(share.argmax()) + 1 if share.max() >= power else None
+    return int((share >= power).argmax()) + 1 if share[-1] >= power else None
 
 
 @functools.lru_cache(maxsize=4096)

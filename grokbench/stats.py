@@ -23,6 +23,7 @@ Interval = tuple[float, float]
 EXACT_BLOCKS = 16  # 2^16 sign patterns are enumerated; above, they are sampled
 RESAMPLES = 99_999
 CHUNK = 10_000
+SWAPS = 10_000  # the first of them as observed
 BOOTSTRAPS = 4_999
 
 
@@ -172,20 +173,40 @@ def logrank(
     return float(stats.chi2.sf(excess**2 / variance, 1)) if variance else 1.0
 
 
-def deviations(candidate: Floats, baseline: Floats, never: float) -> Floats:
-    """(n,) how much farther from its arm's median the candidate is than the baseline, pair by pair, in one cell.
+def spread(
+    candidate: Sequence[Floats], baseline: Sequence[Floats], never: Sequence[Sequence[float]], rng: np.random.Generator
+) -> tuple[float, float]:
+    """One-sided p-values that the candidate's times lie closer to their median than the baseline's, and farther.
 
-    In units of both arms' mean distance, so that cells can be added up. A run that did not grok lies at least as far
-    out as `never`; a pair of two such is a tie, and so is everything where an arm's median is one. Flipping their
-    signs tests for equal spread about the medians, as Brown and Forsythe (1974) do with unpaired arms.
+    Arms are shifted to a median of zero in each cell, and swapped at random within blocks; medians are then taken anew,
+    as Brown and Forsythe (1974) take distances from them. The statistic adds up the cells' differences of mean
+    distances, in units of both arms' mean distance. A run that did not grok lies at least as far out as its cell's
+    `never`; a pair of two such is a tie, and so is a cell where that is an arm's median. From 9 999 random patterns.
     """
-    medians = np.nanmedian(candidate), np.nanmedian(baseline)
-    if max(medians) >= never:
-        return np.where(np.isnan(candidate), np.nan, 0.0)
-    c, b = abs(candidate - medians[0]), abs(baseline - medians[1])
-    gaps = np.where((candidate >= never) & (baseline >= never), 0.0, c - b)
-    scale = (np.nanmean(c) + np.nanmean(b)) / 2
-    return np.asarray(gaps / scale if scale else gaps)
+    swapped = np.zeros(SWAPS)
+    for task_c, task_b, ends in zip(candidate, baseline, never, strict=True):
+        masks = rng.integers(0, 2, (SWAPS, task_c.shape[1])).astype(bool)
+        masks[0] = False  # as it is
+        for c, b, end in zip(task_c, task_b, ends, strict=True):
+            trained = np.isfinite(c)
+            both = trained & (c >= end) & (b >= end)
+            medians = np.median(c[trained]), np.median(b[trained])
+            if max(medians) >= end:
+                continue
+            own = masks[:, trained]
+            x, y = c[trained] - medians[0], b[trained] - medians[1]
+            one, other = (_distances(np.where(own, *arms), both[trained]) for arms in ((y, x), (x, y)))
+            scale = one[0] + other[0]
+            swapped += (one - other) / scale if scale else 0.0
+    observed = swapped[0]
+    slack = 1e-9 * max(1.0, abs(observed))
+    return float((swapped <= observed + slack).mean()), float((swapped >= observed - slack).mean())
+
+
+def _distances(times: Floats, ties: NDArray[np.bool_]) -> Floats:
+    """(P,) mean distances of times (P, n) from their medians; ties have none."""
+    gaps = abs(times - np.median(times, axis=1, keepdims=True))
+    return np.asarray(np.where(ties, 0.0, gaps).mean(1))
 
 
 def interaction(effects: Sequence[Floats], rng: np.random.Generator) -> float:

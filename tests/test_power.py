@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from grokbench import power, stats
+from grokbench import power, sequential, stats
 
 
 def test_certain_wins_need_the_fewest_pairs():
@@ -14,6 +14,15 @@ def test_certain_wins_need_the_fewest_pairs():
     assert power.wins_needed(1.0, 0.0, 0.05 / 21) == 10
     assert power.wins_needed(1.0, 0.0, 0.05 / 21, wins=7) == 3
     assert power.wins_needed(0.5, 0.0, 0.05) is None
+
+
+@pytest.mark.parametrize("power_", [0.5, 0.8, 0.95])
+def test_the_sequential_test_needs_as_many_pairs_as_simulations_say(power_):
+    rng = np.random.default_rng(7)
+    signs = np.where(rng.random((4000, 200)) < 0.85, -1, 1)
+    crossed = sequential.log_e(signs) >= -np.log(0.05)
+    first = np.sort(np.where(crossed.any(1), crossed.argmax(1) + 1, 1000))
+    assert power.wins_needed(0.85, 0.0, 0.05, power_) == pytest.approx(first[int(power_ * 4000)], abs=2)
 
 
 def test_ties_and_losses_cost_pairs():

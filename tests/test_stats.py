@@ -336,11 +336,45 @@ def test_unpaired_shuffles_agree_with_scipys() -> None:
         assert p == pytest.approx(theirs.pvalue, abs=0.006)
 
 
-def test_deviations_by_hand() -> None:
-    c, b = np.array([10.0, 12.0, 14.0, 101.0]), np.array([10.0, 30.0, 60.0, 101.0])
-    # medians 13 and 45; distances 3, 1, 1, 88 and 35, 15, 15, 56; the last pair is a tie; means 23.25 and 30.25
-    assert stats.deviations(c, b, 101) == pytest.approx(np.array([-32, -14, -14, 0]) / 26.75)
-    assert not stats.deviations(np.array([101.0, 101, 5]), np.array([1.0, 2, 3]), 101).any()
+def spread_by_hand(c: list[float], b: list[float], never: float) -> tuple[float, float]:
+    """Every pattern of swaps, one by one."""
+    ties = [x >= never and y >= never for x, y in zip(c, b, strict=True)]
+    pairs = [(x - float(np.median(c)), y - float(np.median(b))) for x, y in zip(c, b, strict=True)]
+
+    def distance(times: list[float]) -> float:
+        center = float(np.median(times))
+        return sum(0.0 if tie else abs(t - center) for t, tie in zip(times, ties, strict=True))
+
+    gaps = []
+    for swaps in itertools.product((False, True), repeat=len(pairs)):
+        x = [pair[swap] for pair, swap in zip(pairs, swaps, strict=True)]
+        y = [pair[not swap] for pair, swap in zip(pairs, swaps, strict=True)]
+        gaps.append(distance(x) - distance(y))
+    return sum(g <= gaps[0] + 1e-9 for g in gaps) / len(gaps), sum(g >= gaps[0] - 1e-9 for g in gaps) / len(gaps)
+
+
+@pytest.mark.parametrize(
+    ("c", "b"),
+    [
+        ([50, 52, 49, 51, 50, 53, 48], [100, 140, 60, 90, 155, 70, 110]),
+        ([50, 52, 49, 101, 50, 101, 48], [80, 60, 90, 75, 101, 101, 70]),
+        ([10, 20, 30, 40, 50], [10, 20, 30, 40, 50]),
+    ],
+)
+def test_spread_is_the_enumeration_of_swaps(c: list[float], b: list[float]) -> None:
+    x, y = (np.array([v], float) for v in (c, b))
+    ours = stats.spread([x], [y], [[101.0]], np.random.default_rng(0))
+    assert ours == pytest.approx(spread_by_hand(c, b, 101.0), abs=0.015)
+    assert ours[::-1] == pytest.approx(stats.spread([y], [x], [[101.0]], np.random.default_rng(0)), abs=0.015)
+
+
+def test_spread_leaves_out_cells_whose_median_did_not_grok_and_what_was_not_trained() -> None:
+    never = np.array([[101.0, 101, 101, 5], [1, 9, 2, 8]])
+    tight = np.array([[1.0, 2, 3, 4], [4, 5, np.nan, np.nan]])
+    wide = np.array([[1.0, 90, 3, 4], [4, 50, np.nan, np.nan]])
+    rng = np.random.default_rng(0)
+    assert stats.spread([never[:1]], [never[1:]], [[101.0]], rng) == (1.0, 1.0)
+    assert stats.spread([tight], [wide], [[101.0, 101.0]], rng)[0] < 0.6
 
 
 def test_an_interaction_is_found_and_its_absence_is_not() -> None:
