@@ -29,18 +29,22 @@ NEVER = BUDGET + 1
 
 
 class Setting(NamedTuple):
-    """censored: share of runs that never grok. coarse: epochs between evaluations, which makes ties."""
+    """censored: share of runs that never grok. coarse: epochs between evaluations, which makes ties. shift: epochs that
+    the candidate is later, which leaves the spread as it is.
+    """
 
     censored: float
     coarse: int = 1
     ratio: float = 1.0
+    shift: float = 0.0
 
     def __str__(self) -> str:
         ties = f", times in steps of {self.coarse}" if self.coarse > 1 else ""
-        return f"{self.censored:.0%} censored{ties}"
+        return f"{self.censored:.0%} censored{ties}" + f", {self.shift:g} later" * bool(self.shift)
 
 
 NULLS = (Setting(0.0), Setting(0.3), Setting(0.7), Setting(0.0, 40), Setting(0.3, 40))
+SHIFTED = (Setting(0.0, shift=60), Setting(0.1, shift=60))  # true of the spread alone
 
 
 def table(rng: np.random.Generator, setting: Setting) -> list[Evidence]:
@@ -51,6 +55,7 @@ def table(rng: np.random.Generator, setting: Setting) -> list[Evidence]:
         log = rng.normal(4.5, 0.3, (2, SOFTMAXES, PAIRS)) + ease  # arms, softmaxes, pairs
         log[1] += math.log(setting.ratio)
         times = np.ceil(np.exp(log) / setting.coarse) * setting.coarse
+        times[1] += setting.shift
         never = rng.random(times.shape) < setting.censored
         times = np.where(never | (times > BUDGET), NEVER, times)
         for softmax in range(SOFTMAXES):
@@ -102,7 +107,9 @@ TESTS: dict[str, Test] = {
 
 def rates(name: str, setting: Setting, tables: int, seed: int = 0) -> tuple[float, float]:
     """Shares of tables in which the test rejects, for the claim and for its reverse."""
-    rng = np.random.default_rng([seed, int(100 * setting.censored), setting.coarse, int(1000 * setting.ratio)])
+    rng = np.random.default_rng(
+        [seed, int(100 * setting.censored), setting.coarse, int(1000 * setting.ratio), int(setting.shift)]
+    )
     hits = np.zeros(2)
     for _ in range(tables):
         hits += TESTS[name](table(rng, setting), rng)
@@ -122,7 +129,7 @@ def main() -> None:
     print(f"by chance alone a share is below {most(tables):.4f}. For the claim / for its reverse:\n")
     for name in TESTS:
         print(name)
-        for setting in NULLS:
+        for setting in (*NULLS, *(SHIFTED if name.startswith("spread") else ())):
             forward, reverse = rates(name, setting, tables)
             flag = "  ABOVE ITS LEVEL" if max(forward, reverse) > most(tables) else ""
             print(f"    null, {setting!s:<36} {forward:.4f} / {reverse:.4f}{flag}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokbench import sequential
 from grokbench.claims import TIMES, Arm, Cell, Claim
@@ -33,7 +34,7 @@ class Evidence:
     """Both arms in one cell. block: cells of one block share random streams, replica by replica. never: the restricted
     time of a run that did not grok. forward, reverse: (n,) differences, negative where the pair is for the claim,
     positive where it is against it; they differ where a censored time leaves open on which side of the margin it lies.
-    settings: what tuning chose for each arm.
+    settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
     """
 
     cell: Cell | str
@@ -43,7 +44,8 @@ class Evidence:
     never: float
     forward: Floats
     reverse: Floats
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...]
+    order: NDArray[np.intp]
 
 
 def chosen(claim: Claim, cell: Cell, arm: Arm, records: Records) -> Arm | None:
@@ -131,12 +133,14 @@ def compare(
     candidate: Sample,
     never: float,
     settings: tuple[str, ...] = (),
+    order: NDArray[np.intp] | None = None,
 ) -> Evidence:
-    """The differences, pair by pair, that a test of this name looks at."""
+    """The differences, pair by pair, that a test of this name looks at. order: see `Evidence`; one by one, if None."""
+    order = np.arange(len(baseline.value)) if order is None else order
     b, c = baseline.value, candidate.value
     if test not in TIMES and test not in ("spread", "interaction"):  # more supports the claim
-        gap = np.nan_to_num(b - c)  # nothing is known where one did not cross: a tie
-        return Evidence(cell, block, baseline, candidate, never, gap, gap, settings)
+        gap = np.nan_to_num(b - c)  # nothing is known of one: a tie
+        return Evidence(cell, block, baseline, candidate, never, gap, gap, settings, order)
     gap = np.log(c) - np.log(b)
     gap = np.where(abs(gap - np.log(margin)) < 1e-12, 0.0, gap - np.log(margin))
     gap = np.where((b >= never) & (c >= never), 0.0, gap)
@@ -144,7 +148,7 @@ def compare(
     # not 1, the pair counts against the claim, and against its reverse.
     forward = np.where(c >= never, abs(gap), gap)
     reverse = np.where(b >= never, -abs(gap), gap)
-    return Evidence(cell, block, baseline, candidate, never, forward, reverse, settings)
+    return Evidence(cell, block, baseline, candidate, never, forward, reverse, settings, order)
 
 
 def _value(test: str, record: Record, never: float) -> float:
@@ -155,7 +159,7 @@ def _value(test: str, record: Record, never: float) -> float:
     if test == "below":  # what has not crossed cannot fall back
         return float(record.time.below) if record.time.epoch else np.nan
     if test == "collapsed":
-        return record.diagnostics[-1].collapsed
+        return record.diagnostics[-1].collapsed if record.diagnostics else np.nan
     return record.time.epoch or never
 
 
@@ -164,15 +168,19 @@ def stack(evidence: Sequence[Evidence], name: str) -> list[Floats]:
 
     name: forward or reverse, or arm.field as in `Sample`.
     """
-    blocks: dict[object, list[Floats]] = {}
+    blocks: dict[object, list[tuple[NDArray[np.intp], Floats]]] = {}
     for e in evidence:
         value: object = e
         for part in name.split("."):
             value = getattr(value, part)
         assert isinstance(value, np.ndarray)
-        blocks.setdefault(e.block, []).append(value)
-    longest = {block: max(map(len, arrays)) for block, arrays in blocks.items()}
-    return [
-        np.array([np.pad(a, (0, longest[block] - len(a)), constant_values=np.nan) for a in arrays])
-        for block, arrays in blocks.items()
-    ]
+        order = e.order if len(value) == len(e.order) else np.arange(len(value))  # unpaired arms have none
+        blocks.setdefault(e.block, []).append((order, value))
+    stacked = []
+    for cells in blocks.values():
+        places = np.unique(np.concatenate([order for order, _ in cells]))
+        array = np.full((len(cells), len(places)), np.nan)
+        for row, (order, value) in zip(array, cells, strict=True):
+            row[np.searchsorted(places, order)] = value
+        stacked.append(array)
+    return stacked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,7 @@ class Figures(NamedTuple):
     ratio: float | None
     interval: Interval | None
     logrank: float | None
+    runs: dict[str, int]
     grokked: dict[str, int]
     median: dict[str, float | None]
     rate: float | None
@@ -95,6 +97,7 @@ def compute(question: Question, cells: Sequence[Evidence], rng: np.random.Genera
         ratio=ratio,
         interval=stats.ratio_interval(candidate, baseline, rng) if timed and question.paired else None,
         logrank=stats.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
+        runs={label: sum(map(len, r)) for label, r in zip(question.arms, reached, strict=True)},
         grokked={label: int(sum(map(np.sum, r))) for label, r in zip(question.arms, reached, strict=True)},
         median=medians,
         rate=rate,
@@ -114,7 +117,7 @@ def p_values(question: Question, cells: Sequence[Evidence], rng: np.random.Gener
         return *stats.spread(candidate, baseline, list(never.values()), rng), ""
     if question.test == "interaction":
         return _interaction(cells, rng)
-    forward, reverse = (_sums(cells, [getattr(e, side) for e in cells]) for side in ("forward", "reverse"))
+    forward, reverse = (_sums(cells, side) for side in ("forward", "reverse"))
     if not question.paired:
         logs = [[np.log(getattr(e, arm).value) for e in cells] for arm in ("candidate", "baseline")]
         return *stats.shuffle(logs[0], logs[1], rng), ""
@@ -127,18 +130,9 @@ def p_values(question: Question, cells: Sequence[Evidence], rng: np.random.Gener
     return p, p_reverse, ""
 
 
-def _sums(cells: Sequence[Evidence], values: Sequence[Floats]) -> list[Floats]:
-    """(n,) sums over the cells of each block, replica by replica."""
-    blocks: dict[object, list[Floats]] = {}
-    for e, value in zip(cells, values, strict=True):
-        blocks.setdefault(e.block, []).append(value)
-    sums = []
-    for arrays in blocks.values():
-        total = np.zeros(max(map(len, arrays)))
-        for array in arrays:
-            total[: len(array)] += np.nan_to_num(array)
-        sums.append(total)
-    return sums
+def _sums(cells: Sequence[Evidence], name: str) -> list[Floats]:
+    """(n,) sums of the named differences over the cells of each block, replica by replica."""
+    return [np.nansum(array, 0) for array in evidence.stack(cells, name)]
 
 
 def _in_order(blocks: Sequence[Floats]) -> Floats:
@@ -147,10 +141,11 @@ def _in_order(blocks: Sequence[Floats]) -> Floats:
 
 
 def _interaction(cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[float, float, str]:
-    """Whether every difference of effects between two cells of a block is smaller than the mean effect.
+    """Whether every difference of effects between two cells of a block is smaller than the size of the mean effect.
 
-    An intersection–union test: every ordered pair of softmaxes has to pass at the level (Berger 1982); the reverse
-    has to hold for one of them, after Bonferroni's correction. Both by sign flips of blocks.
+    An intersection–union test (Berger 1982) by sign flips of blocks: for one sign of the mean effect every ordered
+    pair of softmaxes has to pass, and there are two signs; for the reverse, one pair has to differ by more than the
+    mean effect of either sign, and there are as many as ordered pairs. Both are corrected by Bonferroni.
     """
     effects = [e for e in evidence.stack(cells, "forward") if len(e) > 1]
     if not effects or len({len(e) for e in effects}) > 1:
@@ -159,18 +154,22 @@ def _interaction(cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[f
     rows = rows[np.isfinite(rows).all(1)]
     count = rows.shape[1]
     pairs = [(s, t) for s in range(count) for t in range(count) if s != t]
-    found = [stats.sign_flip(rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs]
-    means = np.exp(rows.mean(0))
+    signs: list[list[tuple[float, float]]] = [
+        [stats.sign_flip(sign * rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs] for sign in (1, -1)
+    ]
+    p = 2 * min(max(less for less, _ in found) for found in signs)
+    p_reverse = len(pairs) * min(max(plus[1], minus[1]) for plus, minus in zip(*signs, strict=True))
     names = [str(e.cell).rpartition("-")[2] for e in cells]
+    means = np.exp(rows.mean(0))
     shown = ", ".join(f"{name} {mean:.2f}" for name, mean in zip(names, means, strict=False))
     note = f"time ratios {shown}; interaction p {stats.interaction(effects, rng):.2g}"
-    return max(p for p, _ in found), min(1.0, min(q for _, q in found) * len(pairs)), note
+    return min(1.0, p), min(1.0, p_reverse), note
 
 
 def _reached(e: Evidence) -> Evidence:
     """The same with 1 for a run that grokked and 0 for one that did not."""
     b, c = (evidence.Sample(s.first, s.sustained, (s.first < e.never).astype(float)) for s in (e.baseline, e.candidate))
-    return evidence.Evidence(e.cell, e.block, b, c, e.never, e.forward, e.reverse)
+    return replace(e, baseline=b, candidate=c)
 
 
 def _sustained(cells: Sequence[Evidence]) -> float | None:

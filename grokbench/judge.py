@@ -21,6 +21,7 @@ from grokbench.report import export, terminal
 from grokbench.spec import UsageError
 from grokbench.verdict import Verdict, judge_cells, pool_cells
 
+LATEST = 1e15
 COLUMNS = ("cell", "arm", "replica", "time", "event")
 
 
@@ -55,7 +56,8 @@ def read(path: str) -> list[Row]:
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
-            if lacking := [c for c in COLUMNS if c not in (reader.fieldnames or ())]:
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            if lacking := [c for c in COLUMNS if c not in reader.fieldnames]:
                 raise UsageError(f"{path} has no column {lacking[0]!r}: it needs {','.join(COLUMNS)}")
             rows = [_row(path, reader.line_num, content) for content in reader]
     except OSError as error:
@@ -79,10 +81,12 @@ def _row(path: str, line: int, content: dict[str, str | None]) -> Row:
         time = float(values["time"])
     except ValueError:
         time = math.nan
+    if "_" in values["time"]:
+        time = math.nan
     if not math.isfinite(time):
         raise refuse(f"time must be a number, not {values['time']!r}")
-    if time <= 0:
-        raise refuse(f"time must be above 0, not {values['time']}")
+    if not 0 < time <= LATEST:
+        raise refuse(f"time must be above 0 and at most {LATEST:g}, not {values['time']}")
     if values["event"] not in ("0", "1"):
         raise refuse(f"event must be 1 (reached) or 0 (censored), not {values['event']!r}")
     return Row(line, values["cell"], values["arm"], values["replica"], time, values["event"] == "1")
@@ -124,10 +128,11 @@ def verdicts_of(
                 sequential=sequential,
                 paired=paired,
             )
-            cells = [
-                _evidence(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell], paired)
-                for cell in dict.fromkeys(row.cell for row in rows)
-            ]
+            both = [(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell]) for cell in never]
+            numbers = sorted({r for own, other, _ in both for r in (*own, *other)}, key=_natural)
+            cells = [_evidence(*cell, numbers, paired) for cell in both if cell[0] or cell[1]]
+            if not cells:
+                raise UsageError(f"the arms {first} and {arm} have no cell in common")
             verdicts += judge_cells(question, cells, len(cells))
             verdicts += [pool_cells(question, cells)] if len(cells) > 1 else []
     return verdicts
@@ -157,10 +162,14 @@ def _censoring(rows: Iterable[Row]) -> dict[str, float]:
 
 def _natural(replica: str) -> tuple[bool, int, str]:
     """Replicas in the order of their numbers, those that are none last."""
-    return (not replica.isdecimal(), int(replica) if replica.isdecimal() else 0, replica)
+    number = int(replica) if replica.isdecimal() and len(replica) < 19 else None
+    return (number is None, number or 0, replica)
 
 
-def _evidence(baseline: dict[str, Row], candidate: dict[str, Row], never: float, paired: bool) -> Evidence:
+def _evidence(
+    baseline: dict[str, Row], candidate: dict[str, Row], never: float, numbers: list[str], paired: bool
+) -> Evidence:
+    """numbers: replicas of all cells, in order; those of one number share their stream."""
     here = next(iter((baseline or candidate).values()))
     if paired:
         for one, other, arm in ((baseline, candidate, "the other arm"), (candidate, baseline, "the baseline")):
@@ -173,12 +182,14 @@ def _evidence(baseline: dict[str, Row], candidate: dict[str, Row], never: float,
     elif not baseline or not candidate:
         raise UsageError(f"line {here.line}: {here.cell} has runs of one arm alone")
 
-    def sample(own: dict[str, Row], order: Iterable[str]) -> Sample:
-        times = np.array([own[r].time if own[r].event else never for r in order], dtype=float)
+    def sample(own: dict[str, Row]) -> Sample:
+        ordered = [own[replica] for replica in numbers if replica in own]
+        times = np.array([row.time if row.event else never for row in ordered], dtype=float)
         return Sample(times, np.full(len(times), np.nan), times)
 
-    samples = sample(baseline, sorted(baseline, key=_natural)), sample(candidate, sorted(candidate, key=_natural))
+    samples = sample(baseline), sample(candidate)
     if paired:
-        return compare("first", 1.0, here.cell, "all", *samples, never)
+        order = np.array([i for i, replica in enumerate(numbers) if replica in baseline])
+        return compare("first", 1.0, here.cell, "all", *samples, never, order=order)
     nothing = np.zeros(len(baseline))
-    return Evidence(here.cell, "all", *samples, never, nothing, nothing)
+    return Evidence(here.cell, "all", *samples, never, nothing, nothing, (), np.arange(len(baseline)))

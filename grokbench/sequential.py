@@ -3,7 +3,8 @@
 Under the hypothesis that the candidate wins a pair that is no tie with a probability of at most one half, given the
 pairs before, E is at most 1 on average whenever one looks, so it ever reaches 1/α with a probability of at most α
 (Ville 1939; Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-valid inference"). The bet is a Beta
-mixture over the probability of a win, centred on candidates that win nearly always.
+mixture over the probability of a win, cut off at one half, so that losses never speak for a claim, and with most of its
+weight on candidates that win nearly always.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln
+from scipy.special import betainc, betaln
 
 from grokbench.stats import Floats
 
@@ -26,8 +27,14 @@ def log_e(signs: NDArray[np.floating] | Sequence[float]) -> Floats:
     """(..., n) log E after each pair, from (..., n) differences: negative a win, positive a loss, zero a tie."""
     signs = np.asarray(signs, dtype=float)
     wins, losses = (signs < 0).cumsum(-1), (signs > 0).cumsum(-1)
-    value = betaln(WINS + wins, LOSSES + losses) - betaln(WINS, LOSSES) + (wins + losses) * math.log(2)
-    return np.asarray(value)
+    after, before = _log_upper(WINS + wins, LOSSES + losses), _log_upper(np.array(WINS), np.array(LOSSES))
+    return np.asarray(after - before + (wins + losses) * math.log(2))
+
+
+def _log_upper(a: Floats, b: Floats) -> Floats:
+    """log of the integral of x^(a−1) (1−x)^(b−1) from ½ to 1; −∞ where that is too small for a float."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(betaln(a, b) + np.log(betainc(b, a, 0.5)))
 
 
 def p_value(signs: NDArray[np.floating] | Sequence[float]) -> float:

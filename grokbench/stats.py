@@ -92,26 +92,29 @@ def restricted_ratio(candidate: Sequence[Floats], baseline: Sequence[Floats]) ->
 def ratio_interval(
     candidate: Sequence[Floats], baseline: Sequence[Floats], rng: np.random.Generator, level: float = 0.95
 ) -> Interval:
-    """Expanded percentile bootstrap interval of `restricted_ratio` (Hesterberg 2015, arXiv 1411.5279).
+    """Expanded percentile bootstrap interval of `restricted_ratio`, after Hesterberg 2015 (arXiv 1411.5279).
 
-    The replicas of each task are resampled together. Percentile intervals of few replicas are too narrow; the expansion
-    takes quantiles so far out that the interval of a mean of normal numbers would be Student's. (Studentised ones cover
-    about as often, but with six replicas their ends can be absurd.) One pair gives no interval, (0, ∞).
+    The replicas of each task are resampled together. Percentile intervals of few replicas are too narrow, so deviations
+    are drawn out by √(n/(n−1)) in each task, and quantiles taken so far out that the interval of a mean of normal
+    numbers would be Student's. (Studentised intervals cover about as often, but with six replicas their ends can be
+    absurd.) One pair gives no interval, (0, ∞).
     """
-    blocks, drawn, cells = 1, np.zeros(BOOTSTRAPS), 0
+    freedom, drawn, estimate, cells = 0, np.zeros(BOOTSTRAPS), 0.0, 0
     for c, b in zip(candidate, baseline, strict=True):
         n = c.shape[1]
-        blocks, cells = blocks + n - 1, cells + len(c)
+        if n < 2:
+            return 0.0, np.inf
+        freedom, cells = freedom + n - 1, cells + len(c)
         weights = rng.multinomial(n, [1 / n] * n, size=BOOTSTRAPS)
         for x, y in zip(c, b, strict=True):
             trained = np.isfinite(x)
             own = weights[:, trained]
             own[own.sum(1) == 0] = 1  # a resample without any of a cell's replicas takes all of them
-            drawn += np.log(own @ x[trained]) - np.log(own @ y[trained])
-    if blocks == 1:
-        return 0.0, np.inf
-    reach = stats.t.ppf((1 + level) / 2, blocks - 1) * np.sqrt(blocks / (blocks - 1))
-    low, high = np.exp(np.quantile(drawn / cells, stats.norm.cdf([-reach, reach])))
+            log = np.log(x[trained].mean()) - np.log(y[trained].mean())
+            drawn += (np.log(own @ x[trained]) - np.log(own @ y[trained]) - log) * np.sqrt(n / (n - 1))
+            estimate += log
+    reach = stats.t.ppf((1 + level) / 2, freedom)
+    low, high = np.exp((estimate + np.quantile(drawn, stats.norm.cdf([-reach, reach]))) / cells)
     return float(low), float(high)
 
 
@@ -121,19 +124,19 @@ def rate_difference(
     """Difference of the shares that grokked, from 0s and 1s (S, n), with its interval.
 
     One cell: Newcombe's interval for paired proportions (1998, Statistics in Medicine 17, 2635, method 10), which
-    has the right width where all or none grokked. Several: Student's interval over blocks.
+    has the right width where all or none grokked. Several: Student's interval over blocks, or Newcombe's of the
+    blocks where these are all alike.
     """
-    gaps = [np.nanmean(c - b, 0) for c, b in zip(candidate, baseline, strict=True)]
-    blocks = np.concatenate(gaps)
-    estimate = float(np.mean(np.concatenate([np.nanmean(c - b, 1) for c, b in zip(candidate, baseline, strict=True)])))
-    if sum(len(c) for c in candidate) > 1:
-        if len(blocks) < 2:
-            return estimate, (-1.0, 1.0)
-        half = stats.t.ppf((1 + level) / 2, len(blocks) - 1) * blocks.std(ddof=1) / np.sqrt(len(blocks))
-        return estimate, (max(-1.0, estimate - float(half)), min(1.0, estimate + float(half)))
-    x, y = candidate[0][0], baseline[0][0]
-    trained = np.isfinite(x)
-    return estimate, _newcombe(x[trained] == 1, y[trained] == 1, level)
+    gaps = np.concatenate([np.nanmean(c - b, 0) for c, b in zip(candidate, baseline, strict=True)])
+    if len(candidate) == 1 and len(candidate[0]) == 1:
+        x, y = candidate[0][0], baseline[0][0]
+        trained = np.isfinite(x)
+        return float(gaps[trained].mean()), _newcombe(x[trained] == 1, y[trained] == 1, level)
+    estimate = float(gaps.mean())
+    if len(gaps) < 2 or not gaps.std():
+        return estimate, _newcombe(gaps > 0, gaps < 0, level) if estimate in (-1, 0, 1) else (-1.0, 1.0)
+    half = stats.t.ppf((1 + level) / 2, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+    return estimate, (max(-1.0, estimate - float(half)), min(1.0, estimate + float(half)))
 
 
 def _newcombe(x: NDArray[np.bool_], y: NDArray[np.bool_], level: float) -> Interval:

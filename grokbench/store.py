@@ -123,6 +123,8 @@ class Store:
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif identity != APPLICATION_ID:
                 raise UsageError(f"{self.path} is a database, but not a grokbench store; it was left as it is")
+            elif schema < 1:
+                raise UsageError(f"{self.path} has schema {schema}, which no grokbench writes; it was left as it is")
             elif schema > SCHEMA_VERSION:
                 raise UsageError(
                     f"{self.path} has schema {schema}, from a newer grokbench; this one reads up to {SCHEMA_VERSION}"

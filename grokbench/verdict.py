@@ -32,10 +32,10 @@ class Verdict:
     pairs: replicas that both arms trained, the same random stream in each. ratio: of the candidate's restricted mean
     time to the baseline's, with its interval (of the mean distances from the median for the test of spread); None
     where the test is not one of times. p and p_adjusted: of the claim, before and after Holm's adjustment; p_reverse
-    and p_reverse_adjusted: of its reverse. logrank: two-sided, not paired, secondary. grokked and median (of what the
-    test compares): by arm. rate: difference of the shares that grokked, with its interval. sustained: the ratio for
-    sustained times; inverted: it lies on the other side of 1. more: pairs that would probably decide. settings: what
-    tuning chose, by arm.
+    and p_reverse_adjusted: of its reverse. logrank: two-sided, not paired, secondary. runs, grokked and median (of
+    what the test compares): by arm. rate: difference of the shares that grokked, with its interval. sustained: the
+    ratio for sustained times; inverted: it lies on the other side of 1. more: pairs that would probably decide.
+    settings: what tuning chose, by arm.
     """
 
     question: Question
@@ -49,6 +49,7 @@ class Verdict:
     p_adjusted: float
     p_reverse_adjusted: float
     logrank: float | None
+    runs: dict[str, int]
     grokked: dict[str, int]
     median: dict[str, float | None]
     rate: float | None
@@ -134,10 +135,11 @@ class Verdict:
         least = 2.0**-self.pairs * self.cells
         if self.cell and self.question.paired and (self.pairs < most or (not most and least > self.level)):
             need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(least, 1):.2g}"
-            return f"{self.pairs} pairs cannot decide{need}"
+            return f"{self.pairs} pair{'s' * (self.pairs != 1)} cannot decide{need}"
         what = self._ratio() if self.question.test in (*TIMES, "spread") else self.note
         line = f"{what}, " if what else ""
-        line += f"adjusted p {smallest:.2g} > {self.level} with {self.pairs} pairs"
+        count = f"{self.pairs} pairs" if self.question.paired else f"{sum(self.runs.values())} runs"
+        line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
         if self.cell and self.question.paired:
             line += f"; about {self.more} more would decide" if self.more else f"; {power.MOST} more might not do"
         return line
@@ -179,7 +181,8 @@ def pool_cells(question: Question, cells: Sequence[Evidence]) -> Verdict:
 
 
 def _decide(verdict: Verdict, p: float, p_reverse: float, cells: Sequence[Evidence]) -> Verdict:
-    supported, refuted = p <= verdict.level, p_reverse <= verdict.level
+    # p-values of a sequential test keep the best that either side ever had, so both can be small; the smaller decides
+    supported, refuted = p <= verdict.level and p <= p_reverse, p_reverse <= verdict.level
     status = Status.SUPPORTED if supported else Status.REFUTED if refuted else Status.INCONCLUSIVE
     more = _more(verdict, cells[0]) if status is Status.INCONCLUSIVE and verdict.cell else None
     return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse, more=more)
@@ -230,6 +233,7 @@ def _audit(question: Question, t: float, p: float) -> Verdict:
         p_adjusted=1.0,
         p_reverse_adjusted=1.0 if possible else 0.0,
         logrank=None,
+        runs=dict.fromkeys(question.arms, 0),
         grokked=dict.fromkeys(question.arms, 0),
         median=dict.fromkeys(question.arms),
         rate=None,
@@ -257,7 +261,7 @@ class _Data(NamedTuple):
 def _key(question: Question, cells: Sequence[Evidence]) -> bytes:
     digest = hashlib.blake2b(repr(question).encode())
     for e in cells:
-        digest.update(f"{e.cell} {e.block} {e.never}".encode())
+        digest.update(f"{e.cell} {e.block} {e.never} {e.order.tolist()}".encode())
         for sample in (e.baseline, e.candidate):
             for array in (sample.first, sample.sustained, sample.value):
                 digest.update(np.ascontiguousarray(array).tobytes() + b"|")

@@ -73,6 +73,20 @@ def test_bits_do_not_depend_on_the_company(which, base):
     assert not torch.equal(state(company, 0), state(company, 1))
 
 
+@pytest.mark.parametrize("which", FILTERS)
+def test_a_run_that_diverged_leaves_nothing_to_the_next_in_its_slot(which):
+    run = a_run(optimizer=f"adamw(lr=0.003, filter='{which}')")
+    wild = a_run(optimizer=f"adamw(lr=1e30, filter='{which}')")
+    alone, after = ensemble_of([run]), ensemble_of([wild])
+    for _ in range(3):
+        after.train()
+    assert not state(after, 0).isfinite().all()
+    after.load(0, run)
+    for _ in range(2):
+        alone.train(), after.train()
+    assert torch.equal(state(alone, 0), state(after, 0))
+
+
 @pytest.mark.parametrize("text", ["grokfast(alpha=0.5)", "grokfast(lamb=1.0)", "grokfast", "orthograd"])
 def test_every_filter_and_setting_changes_the_trajectory(text):
     usual = ensemble_of([a_run(optimizer="adamw(lr=0.003, filter='grokfast(alpha=0.9)')")])

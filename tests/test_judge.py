@@ -79,6 +79,42 @@ def test_unpaired_arms_may_differ_in_size():
     assert v.p == pytest.approx(1 / 1287, abs=5e-4), "one deal of 13 over 5 is as extreme"
     assert v.interval is None
     assert v.rate is None
+    assert v.runs == {"adamw": 8, "mine": 5}
+
+
+def test_replicas_are_matched_by_their_number_in_every_cell():
+    """The first cell has replicas 0 to 5, the second 1 to 6: seven streams, of which five are in both."""
+    shifted = [r._replace(replica=str(int(r.replica) + 1)) for r in rows("b")]
+    *_, pooled = verdicts_of(rows("a") + shifted, None)
+    assert (pooled.pairs, pooled.p) == (12, 1 / 128)
+    aligned = [r._replace(replica="9" * 30 + r.replica) for r in rows("b")]
+    assert verdicts_of(rows("a") + aligned, None)[-1].p == 2.0**-12
+
+
+def test_three_arms_of_which_one_has_a_cell_alone():
+    third = [r._replace(arm="third") for r in rows("b") if r.arm == "mine"]
+    with pytest.raises(UsageError, match="has no partner in the other arm"):
+        verdicts_of(rows("a") + third, None)
+    both = rows("a") + [r._replace(arm="third") for r in rows("a") if r.arm == "mine"]
+    assert [v.arms[1] for v in verdicts_of(both, None)] == ["mine", "third"]
+
+
+def test_names_are_shown_as_they_are(tmp_path, capsys):
+    named = [
+        r._replace(arm="muon [/b] [red]", cell="[i]") if r.arm == "mine" else r._replace(cell="[i]") for r in rows()
+    ]
+    assert cli.main(["judge", write(tmp_path / "t.csv", named)]) == 0
+    assert "Does muon [/b] [red] grok earlier" in capsys.readouterr().out
+
+
+def test_early_stopping_does_not_turn_losses_into_support():
+    late = rows(baseline=(100,) * 20, candidate=tuple(200 + i for i in range(20)))
+    (v,) = verdicts_of(late, None, sequential=True)
+    assert v.status is Status.REFUTED
+    turned = rows(baseline=(100,) * 36, candidate=(50,) * 6 + (200,) * 30)
+    (w,) = verdicts_of(turned, None, sequential=True)
+    assert w.status is Status.REFUTED
+    assert w.p <= 0.05
 
 
 def test_the_command_prints_tables_and_json(tmp_path, capsys):
@@ -102,7 +138,10 @@ def test_the_command_prints_tables_and_json(tmp_path, capsys):
         ("a,x,0,5,1\na,x,0,6,1\na,y,0,5,1", "line 3: replica 0 of x in a is there already, in line 2"),
         ("a,x,0,5,1\na,x,1,5,1\na,y,0,5,1", "line 3: replica 1 of x in a has no partner in the other arm; --unpaired"),
         ("a,x,0,5,1\na,y,1,5,1", "line 2: replica 0 of x in a has no partner in the other arm"),
-        ("a,x,0,-5,1\na,y,0,5,1", "line 2: time must be above 0, not -5"),
+        ("a,x,0,-5,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not -5"),
+        ("a,x,0,1e300,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not 1e300"),
+        ("a,x,0,1_0,1\na,y,0,5,1", "line 2: time must be a number, not '1_0'"),
+        ("a,x,0,5,1\nb,y,0,5,1", "line 2: replica 0 of x in a has no partner in the other arm"),
         ("a,x,0,soon,1\na,y,0,5,1", "line 2: time must be a number, not 'soon'"),
         ("a,x,0,nan,1\na,y,0,5,1", "line 2: time must be a number, not 'nan'"),
         ("a,x,0,5,1\na,y,0,inf,1", "line 3: time must be a number, not 'inf'"),

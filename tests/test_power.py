@@ -22,7 +22,7 @@ def test_the_sequential_test_needs_as_many_pairs_as_simulations_say(power_):
     signs = np.where(rng.random((4000, 200)) < 0.85, -1, 1)
     crossed = sequential.log_e(signs) >= -np.log(0.05)
     first = np.sort(np.where(crossed.any(1), crossed.argmax(1) + 1, 1000))
-    assert power.wins_needed(0.85, 0.0, 0.05, power_) == pytest.approx(first[int(power_ * 4000)], abs=2)
+    assert power.wins_needed(0.85, 0.0, 0.05, power_) == pytest.approx(first[int(power_ * 4000)], abs=4)
 
 
 def test_ties_and_losses_cost_pairs():

@@ -15,13 +15,13 @@ from grokbench import sequential
 
 
 def mixture(wins: int, losses: int) -> float:
-    """E from its definition: the likelihood ratio against one half, averaged over the Beta prior."""
+    """E from its definition: the likelihood ratio against one half, averaged over the Beta prior above one half."""
     prior = scipy.stats.beta(sequential.WINS, sequential.LOSSES)
     # q = 1 - u², so that the prior's pole at 1 is gone
     value, _ = scipy.integrate.quad(
-        lambda u: (2 * (1 - u * u)) ** wins * (2 * u * u) ** losses * prior.pdf(1 - u * u) * 2 * u, 0, 1
+        lambda u: (2 * (1 - u * u)) ** wins * (2 * u * u) ** losses * prior.pdf(1 - u * u) * 2 * u, 0, np.sqrt(0.5)
     )
-    return value
+    return value / prior.sf(0.5)
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (5, 0), (3, 2), (10, 1), (2, 6)])
@@ -56,6 +56,20 @@ def test_seldom_rejects_what_is_true_however_often_one_looks(level: float, ties:
     alarms = int((sequential.log_e(signs).max(1) >= -np.log(level)).sum())
     assert alarms <= scipy.stats.binom.isf(1e-4, 5000, level)
     assert alarms or level < 0.01, "a test that never rejects shows nothing"
+
+
+@pytest.mark.parametrize("win", [0.0, 0.1, 0.3, 0.45])
+def test_losses_never_speak_for_a_claim(win: float) -> None:
+    """The hypothesis is that a win has a probability of at most one half, not that it has one half."""
+    rng = np.random.default_rng(1)
+    signs = np.where(rng.random((2000, 400)) < win, -1, 1)
+    alarms = int((sequential.log_e(signs).max(1) >= -np.log(0.05)).sum())
+    assert alarms <= scipy.stats.binom.isf(1e-4, 2000, 0.05)
+
+
+def test_a_row_of_losses_is_no_evidence_however_long() -> None:
+    for n in (1, 40, 3000):
+        assert sequential.p_value(np.ones(n)) == 1
 
 
 @pytest.mark.parametrize(("level", "pairs"), [(0.05, 5), (0.05 / 21, 10)])

@@ -139,7 +139,7 @@ def test_the_ratio_of_many_cells_is_the_geometric_mean_of_theirs() -> None:
 def test_the_interval_of_one_cell_is_scipys_of_percentiles_at_an_expanded_level(level: float) -> None:
     candidate, baseline = times(5, 1, 15, scale=0.7), times(6, 1, 15)
     ours = stats.ratio_interval([candidate], [baseline], np.random.default_rng(0), level)
-    expanded = 2 * scipy.stats.norm.cdf(scipy.stats.t.ppf((1 + level) / 2, 14) * np.sqrt(15 / 14)) - 1
+    expanded = 2 * scipy.stats.norm.cdf(scipy.stats.t.ppf((1 + level) / 2, 14)) - 1
     assert level < expanded < 1
     theirs = scipy.stats.bootstrap(
         (candidate[0], baseline[0]),
@@ -150,7 +150,9 @@ def test_the_interval_of_one_cell_is_scipys_of_percentiles_at_an_expanded_level(
         confidence_level=expanded,
         rng=np.random.default_rng(1),
     ).confidence_interval
-    assert ours == pytest.approx(tuple(theirs), rel=0.03)
+    ratio = candidate.mean() / baseline.mean()
+    drawn_out = [ratio * (end / ratio) ** np.sqrt(15 / 14) for end in theirs]
+    assert ours == pytest.approx(drawn_out, rel=0.03)
 
 
 def test_the_interval_covers_more_often_than_that_of_percentiles() -> None:
@@ -323,6 +325,14 @@ def test_rates_of_several_cells_are_of_blocks() -> None:
     expected = scipy.stats.ttest_1samp(blocks, 0).confidence_interval(0.95)
     assert difference == pytest.approx(blocks.mean())
     assert (low, high) == pytest.approx(tuple(expected))
+
+
+def test_rates_that_are_all_alike_have_an_interval_nevertheless() -> None:
+    ones = np.ones((3, 10))
+    difference, (low, high) = stats.rate_difference([ones, ones], [ones, ones])
+    assert difference == 0
+    assert low == pytest.approx(-high)
+    assert 0.1 < high < 0.3
 
 
 def test_unpaired_shuffles_agree_with_scipys() -> None:

@@ -21,6 +21,10 @@ def claims(setup: Setup) -> list[Claim]:
     stable = plain._replace(label="stablemax", softmax="stablemax")
     orthogonal = Arm("orthograd", parse(ADAMW.format(", filter='orthograd'")))
 
+    budget = BUDGETS * setup.preset.criterion.budget
+    # No run holds that long, so all go on to the end of the budget and are compared in the same state.
+    criterion = replace(setup.preset.criterion, budget=budget, hold=budget)
+
     def claim(name: str, statement: str, baseline: Arm, candidate: Arm, test: str) -> Claim:
         return setup.claim(
             f"prieto2025-{name}",
@@ -29,7 +33,7 @@ def claims(setup: Setup) -> list[Claim]:
             baseline,
             candidate,
             cells=(setup.cell("add", "softmax"),),
-            criterion=replace(setup.preset.criterion, budget=BUDGETS * setup.preset.criterion.budget),
+            criterion=criterion,
             pooled=False,
             test=test,
             scope="at the preset's modulus, model, batch and training share, for twice its budget",

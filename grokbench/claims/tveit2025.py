@@ -43,9 +43,10 @@ def _name(name: str, protocol: str) -> str:
 def claims(setup: Setup, baseline: Arm, candidate: Arm, protocol: str) -> list[Claim]:
     """What the paper says beside that, from the runs of the first look at `earlier`.
 
-    tighter: its box plot has the middle half of Muon's grok times at 45–105 and AdamW's at 60–150. secondary: "the
-    softmax plays a secondary role" is taken to say that the optimizer's effect on log times is larger than any
-    difference of that effect between two softmaxes.
+    tighter: its box plot has the middle half of Muon's grok times at 45–105 and AdamW's at 60–150. Those are absolute:
+    what is earlier with the same relative spread is tighter, too. secondary: "the softmax plays a secondary role" is
+    taken to say that the optimizer's effect on log times is larger than any difference of that effect between two
+    softmaxes.
     """
     first = earlier(setup, baseline, candidate, protocol)
     count = first.stages[0]  # as many as every cell has, whatever the data; so tests stay exact
@@ -60,7 +61,7 @@ def claims(setup: Setup, baseline: Arm, candidate: Arm, protocol: str) -> list[C
     made = [
         setup.claim(
             _name(f"{candidate.label}-tighter", protocol),
-            f"the grok times of {candidate.label} are tighter",
+            f"the grok times of {candidate.label} are tighter, in epochs",
             SOURCE,
             first.baseline,
             first.candidate,

@@ -63,7 +63,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             *_place(v),
             _epochs(v.median[baseline]),
             _epochs(v.median[candidate]),
-            f"{v.grokked[baseline]}, {v.grokked[candidate]} of {v.pairs}",
+            _grokked(v),
             _ratio(v.ratio),
             _interval(v.interval),
             _ratio(v.sustained) + "!" * v.inverted,
@@ -75,6 +75,13 @@ def table(verdicts: Sequence[Verdict]) -> Table:
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _grokked(v: Verdict) -> str:
+    first, second = v.grokked.values()
+    if v.question.paired:
+        return f"{first}, {second} of {v.pairs}"
+    return ", ".join(f"{v.grokked[label]} of {v.runs[label]}" for label in v.arms)
 
 
 def _place(v: Verdict) -> tuple[str, str]:
@@ -173,7 +180,7 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
 def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
     """The tables of all claims, in `width` columns but at least 112."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False)
+    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False)
     tabled = [v for v in verdicts if v.question.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
         console.print(table([v for v in tabled if v.claim == claim]))
