@@ -183,8 +183,8 @@ def spread(
 
     Arms are shifted to a median of zero in each cell, and swapped at random within blocks; medians are then taken anew,
     as Brown and Forsythe (1974) take distances from them. The statistic adds up the cells' differences of mean
-    distances, in units of both arms' mean distance. A run that did not grok lies at least as far out as its cell's
-    `never`; a pair of two such is a tie, and so is a cell where that is an arm's median. From 9 999 random patterns.
+    distances, in units of both arms' mean distance. A run that did not grok lies at least as far out as its
+    cell's `never` is from both medians; a pair of two such is a tie, and so is a cell where that is an arm's median. From 9 999 random patterns.
     """
     swapped = np.zeros(SWAPS)
     for task_c, task_b, ends in zip(candidate, baseline, never, strict=True):
@@ -197,7 +197,11 @@ def spread(
             if max(medians) >= end:
                 continue
             own = masks[:, trained]
-            x, y = c[trained] - medians[0], b[trained] - medians[1]
+            farthest = end - max(medians)  # the same bound in both arms, or the later one would look tighter
+            x, y = (
+                np.where(times >= end, farthest, times - middle)
+                for times, middle in zip((c[trained], b[trained]), medians, strict=True)
+            )
             one, other = (_distances(np.where(own, *arms), both[trained]) for arms in ((y, x), (x, y)))
             scale = one[0] + other[0]
             swapped += (one - other) / scale if scale else 0.0

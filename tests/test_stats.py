@@ -349,7 +349,12 @@ def test_unpaired_shuffles_agree_with_scipys() -> None:
 def spread_by_hand(c: list[float], b: list[float], never: float) -> tuple[float, float]:
     """Every pattern of swaps, one by one."""
     ties = [x >= never and y >= never for x, y in zip(c, b, strict=True)]
-    pairs = [(x - float(np.median(c)), y - float(np.median(b))) for x, y in zip(c, b, strict=True)]
+    middles = float(np.median(c)), float(np.median(b))
+    far = never - max(middles)
+    pairs = [
+        (far if x >= never else x - middles[0], far if y >= never else y - middles[1])
+        for x, y in zip(c, b, strict=True)
+    ]
 
     def distance(times: list[float]) -> float:
         center = float(np.median(times))
