@@ -183,8 +183,9 @@ def spread(
 
     Arms are shifted to a median of zero in each cell, and swapped at random within blocks; medians are then taken anew,
     as Brown and Forsythe (1974) take distances from them. The statistic adds up the cells' differences of mean
-    distances, in units of both arms' mean distance. A run that did not grok lies at least as far out as its
-    cell's `never` is from both medians; a pair of two such is a tie, and so is a cell where that is an arm's median. From 9 999 random patterns.
+    distances, in units of both arms' mean distance. A run that did not grok lies as far out as its cell's `never` does
+    from the later median; a pair of two such is a tie, and so is a cell where that is an arm's median. From 9 999
+    random patterns.
     """
     swapped = np.zeros(SWAPS)
     for task_c, task_b, ends in zip(candidate, baseline, never, strict=True):
