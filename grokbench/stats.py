@@ -23,7 +23,7 @@ Interval = tuple[float, float]
 EXACT_BLOCKS = 16  # 2^16 sign patterns are enumerated; above, they are sampled
 RESAMPLES = 99_999
 CHUNK = 10_000
-SWAPS = 10_000  # the first of them as observed
+SWAPS = 5_000  # the first of them as observed
 BOOTSTRAPS = 4_999
 
 
@@ -184,7 +184,7 @@ def spread(
     Arms are shifted to a median of zero in each cell, and swapped at random within blocks; medians are then taken anew,
     as Brown and Forsythe (1974) take distances from them. The statistic adds up the cells' differences of mean
     distances, in units of both arms' mean distance. A run that did not grok lies as far out as its cell's `never` does
-    from the later median; a pair of two such is a tie, and so is a cell where that is an arm's median. From 9 999
+    from the later median; a pair of two such is a tie, and so is a cell where that is an arm's median. From 4 999
     random patterns.
     """
     swapped = np.zeros(SWAPS)
