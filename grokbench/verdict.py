@@ -93,11 +93,11 @@ class Verdict:
     @property
     def reason(self) -> str:
         """One line that says why."""
+        if self.question.test == "audit":
+            return self.note
         if self.status is Status.INCONCLUSIVE:
             return self._why_undecided()
         supported = self.status is Status.SUPPORTED
-        if self.question.test == "audit":
-            return self.note
         p = self.p_adjusted if supported else self.p_reverse_adjusted
         line = f"{self.finding}, adjusted p {p:.2g}"
         if self.ratio is not None and self.question.margin == 1 and (self.ratio > 1) == supported:
