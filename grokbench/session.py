@@ -90,6 +90,8 @@ def cases(options: Options) -> tuple[Case, ...]:
             raise UsageError(f"{name} must be at least 1 and at most {most}, not {value}")
     papers = [choose("paper", p, ALL_PAPERS) for p in _unique(options.claims)]
     protocols = [choose("protocol", p, PROTOCOLS) for p in _unique(options.protocols)]
+    if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
+        raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
     setup = Setup(preset, cells, options.replicas, options.early_stop)
     claims: list[Claim] = []
     if not papers or "tveit2025" in papers:

@@ -63,6 +63,12 @@ def test_a_preset_without_the_task_is_refused():
         cases(Options("smoke", claims=("wang2026",)))
 
 
+def test_arms_that_no_claim_would_use_are_refused():
+    for chosen in ({"optimizers": ("adamw", "sgd")}, {"protocols": ("matched",)}):
+        with pytest.raises(UsageError, match="lee2024 name their own arms and protocol: leave out --optimizer"):
+            cases(Options(claims=("lee2024",), **chosen))
+
+
 def test_an_unknown_paper_is_refused():
     with pytest.raises(UsageError, match="unknown paper 'knuth1968': choose from tveit2025, wang2026"):
         cases(Options(claims=("knuth1968",)))
