@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from grokbench import listing
 from grokbench.spec import UsageError
@@ -39,10 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return HELD
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     from grokbench.session import DEFAULT_PRESET, DEFAULT_STORE
 
-    parser = argparse.ArgumentParser(prog="grokbench", description=__doc__.split("\n\n")[1])
+    parser = _Parser(prog="grokbench", description=__doc__.split("\n\n")[1])
     commands = parser.add_subparsers(required=True, metavar="command")
     run = commands.add_parser("run", help="train what is missing and print the verdicts")
     run.set_defaults(command=_run)

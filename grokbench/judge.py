@@ -130,7 +130,7 @@ def verdicts_of(
             )
             both = [(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell]) for cell in never]
             numbers = sorted({r for own, other, _ in both for r in (*own, *other)}, key=_natural)
-            cells = [_evidence(*cell, numbers, paired) for cell in both if cell[0] or cell[1]]
+            cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] or cell[1]]
             if not cells:
                 raise UsageError(f"the arms {first} and {arm} have no cell in common")
             verdicts += judge_cells(question, cells, len(cells))
@@ -167,16 +167,21 @@ def _natural(replica: str) -> tuple[bool, int, str]:
 
 
 def _evidence(
-    baseline: dict[str, Row], candidate: dict[str, Row], never: float, numbers: list[str], paired: bool
+    baseline: dict[str, Row],
+    candidate: dict[str, Row],
+    never: float,
+    names: tuple[str, str],
+    numbers: list[str],
+    paired: bool,
 ) -> Evidence:
-    """numbers: replicas of all cells, in order; those of one number share their stream."""
+    """names: of the two arms. numbers: replicas of all cells, in order; those of one number share their stream."""
     here = next(iter((baseline or candidate).values()))
     if paired:
-        for one, other, arm in ((baseline, candidate, "the other arm"), (candidate, baseline, "the baseline")):
+        for one, other, arm in ((baseline, candidate, names[1]), (candidate, baseline, names[0])):
             for replica, row in one.items():
                 if replica not in other:
                     raise UsageError(
-                        f"line {row.line}: replica {replica} of {row.arm} in {row.cell} has no partner in {arm}; "
+                        f"line {row.line}: replica {replica} of {row.arm} in {row.cell} has no partner of {arm}; "
                         "--unpaired compares without pairs"
                     )
     elif not baseline or not candidate:

@@ -138,10 +138,11 @@ class Verdict:
             return f"{self.pairs} pair{'s' * (self.pairs != 1)} cannot decide{need}"
         what = self._ratio() if self.question.test in (*TIMES, "spread") else self.note
         line = f"{what}, " if what else ""
-        count = f"{self.pairs} pairs" if self.question.paired else f"{sum(self.runs.values())} runs"
+        pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
+        count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
         line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
         if self.cell and self.question.paired:
-            line += f"; about {self.more} more would decide" if self.more else f"; {power.MOST} more might not do"
+            line += f"; about {self.more} more would decide" if self.more else f"; undecided for {power.MOST} more"
         return line
 
 

@@ -100,7 +100,7 @@ def test_an_undecided_cell_goes_on_look_by_look() -> None:
     (v,) = judge(asked, [ADD], records)
     assert (v.status, v.pairs) == (Status.INCONCLUSIVE, 11)
     assert v.more is None
-    assert v.reason.endswith("with 11 pairs; 400 more might not do")
+    assert v.reason.endswith("with 11 pairs; undecided for 400 more")
     leaning: Times = (SIX, [100, 110, 120, 130, 140, 600])
     (w,) = judge(sequential_claim(5), [ADD], records_of(asked, {ADD: (SIX[1:], leaning[1][1:])}))
     assert w.more

@@ -93,7 +93,7 @@ def test_replicas_are_matched_by_their_number_in_every_cell():
 
 def test_three_arms_of_which_one_has_a_cell_alone():
     third = [r._replace(arm="third") for r in rows("b") if r.arm == "mine"]
-    with pytest.raises(UsageError, match="has no partner in the other arm"):
+    with pytest.raises(UsageError, match="replica 0 of adamw in a has no partner of third"):
         verdicts_of(rows("a") + third, None)
     both = rows("a") + [r._replace(arm="third") for r in rows("a") if r.arm == "mine"]
     assert [v.arms[1] for v in verdicts_of(both, None)] == ["mine", "third"]
@@ -136,12 +136,12 @@ def test_the_command_prints_tables_and_json(tmp_path, capsys):
     ("lines", "message"),
     [
         ("a,x,0,5,1\na,x,0,6,1\na,y,0,5,1", "line 3: replica 0 of x in a is there already, in line 2"),
-        ("a,x,0,5,1\na,x,1,5,1\na,y,0,5,1", "line 3: replica 1 of x in a has no partner in the other arm; --unpaired"),
-        ("a,x,0,5,1\na,y,1,5,1", "line 2: replica 0 of x in a has no partner in the other arm"),
+        ("a,x,0,5,1\na,x,1,5,1\na,y,0,5,1", "line 3: replica 1 of x in a has no partner of y; --unpaired"),
+        ("a,x,0,5,1\na,y,1,5,1", "line 2: replica 0 of x in a has no partner of y"),
         ("a,x,0,-5,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not -5"),
         ("a,x,0,1e300,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not 1e300"),
         ("a,x,0,1_0,1\na,y,0,5,1", "line 2: time must be a number, not '1_0'"),
-        ("a,x,0,5,1\nb,y,0,5,1", "line 2: replica 0 of x in a has no partner in the other arm"),
+        ("a,x,0,5,1\nb,y,0,5,1", "line 2: replica 0 of x in a has no partner of y"),
         ("a,x,0,soon,1\na,y,0,5,1", "line 2: time must be a number, not 'soon'"),
         ("a,x,0,nan,1\na,y,0,5,1", "line 2: time must be a number, not 'nan'"),
         ("a,x,0,5,1\na,y,0,inf,1", "line 3: time must be a number, not 'inf'"),

@@ -101,7 +101,9 @@ def test_inconclusive() -> None:
     assert v.status is Status.INCONCLUSIVE
     assert min(v.p, v.p_reverse) > v.level
     smallest = min(v.p_adjusted, v.p_reverse_adjusted)
-    assert v.reason == f"time ratio {v.ratio:.2f}, adjusted p {smallest:.2g} > 0.05 with 6 pairs; 400 more might not do"
+    assert (
+        v.reason == f"time ratio {v.ratio:.2f}, adjusted p {smallest:.2g} > 0.05 with 6 pairs; undecided for 400 more"
+    )
 
 
 def test_arms_that_are_the_same_are_refused() -> None:

@@ -85,5 +85,7 @@ def _of_store(options: argparse.Namespace) -> str:
     finally:
         session.close()
     if len(lines) == 3:
-        raise UsageError(f"{options.store} has no finished cell of the preset {options.preset}")
+        raise UsageError(
+            f"{options.store} has no finished cell of the preset {options.preset}: choose another --preset"
+        )
     return "\n".join(lines) + "\n"

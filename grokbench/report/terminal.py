@@ -168,6 +168,8 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
             "Verdicts by pairs are anytime-valid: a cell's training stopped where its evidence sufficed. The intervals "
             "take no account of that; they describe."
         )
+    if any(v.question.tabled and v.question.paired and not v.question.sequential for v in verdicts):
+        lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:
