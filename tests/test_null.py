@@ -16,7 +16,7 @@ null = importlib.util.module_from_spec(spec)
 sys.modules["null"] = null
 spec.loader.exec_module(null)
 
-TABLES = 80
+TABLES = 60
 SLOW = ("sign flips, pooled", "spread, pooled")  # 99 999 sampled patterns a table
 
 
