@@ -22,6 +22,7 @@ from scipy.stats import binom
 from grokbench import stats
 from grokbench.evidence import Evidence, Sample, compare
 from grokbench.figures import Question, p_values
+from grokbench.stats import Floats
 
 TASKS, SOFTMAXES, PAIRS, LEVEL = 3, 3, 12, 0.05
 BUDGET = 400.0
@@ -121,6 +122,24 @@ def most(tables: int) -> float:
     return float(binom.isf(1e-4, tables, LEVEL) / tables)
 
 
+def coverage(pairs: int, censored: float, samples: int) -> float:
+    """How often the 95 % interval of one cell's time ratio holds the true one; budget 1000, log-normal times."""
+    rng = np.random.default_rng([pairs, round(1000 * censored)])
+
+    def times(n: int) -> list[Floats]:
+        ease = rng.normal(0, 0.3, n)
+        drawn = (np.exp(mean + ease + rng.normal(0, 0.4, n)) for mean in (5.0, 5.8))
+        return [np.minimum(np.where(rng.random(n) < censored, np.inf, t), 1001.0) for t in drawn]
+
+    truth = stats.restricted_ratio(*([t[None]] for t in times(10**6)))
+    hits = 0
+    for _ in range(samples):
+        candidate, baseline = times(pairs)
+        low, high = stats.ratio_interval([candidate[None]], [baseline[None]], rng)
+        hits += low <= truth <= high
+    return hits / samples
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000)
@@ -139,6 +158,10 @@ def main() -> None:
             print(
                 f"    {name:<30} ratio {ratio}: {rates(name, Setting(0.0, ratio=ratio), max(1, tables // 10))[0]:.3f}"
             )
+    print("\ncoverage of the 95 % interval of a time ratio\n")
+    for censored in (0.0, 0.1):
+        for pairs in (5, 8, 12, 16):
+            print(f"    {pairs:>2} pairs, {censored:.0%} censored: {coverage(pairs, censored, tables // 2):.3f}")
 
 
 if __name__ == "__main__":
