@@ -185,7 +185,8 @@ class Ensemble:
     @torch.no_grad()
     def diagnose(self, slot: int, epoch: int) -> Diagnostics:
         """The state of the run in a slot, whatever its company."""
-        row, change = self._weights.flat[slot], (self._weights.flat - self._before)[slot].double()
+        row = self._weights.flat[slot]
+        change = (row - self._before[slot]).double()
         hidden = [s for s in self._slices if s.hidden]
         end = sum(s.size for s in hidden)  # they come first
         largest, ranks = 0.0, []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -187,6 +187,11 @@ def _spread_ratio(cells: Sequence[Evidence]) -> float | None:
     return float(np.exp(np.mean(logs))) if logs else None
 
 
-def smallest_p(t: float) -> tuple[float, Callable[[float], float]]:
-    """The smallest two-sided p of a t statistic, and what turns a p into the smallest |t| that can have it."""
-    return float(2 * scipy_stats.norm.sf(abs(t))), lambda p: float(scipy_stats.norm.isf(p / 2))
+def smallest_p(t: float) -> float:
+    """The smallest two-sided p that a t statistic can have: that of infinitely many degrees of freedom."""
+    return float(2 * scipy_stats.norm.sf(abs(t)))
+
+
+def smallest_t(p: float) -> float:
+    """The smallest |t| that can have a two-sided p."""
+    return float(scipy_stats.norm.isf(p / 2))

@@ -81,11 +81,6 @@ class Verdict:
         return self.ratio is not None and self.sustained is not None and (self.ratio - 1) * (self.sustained - 1) < 0
 
     @property
-    def failed(self) -> bool:
-        """Whether a claim that is asserted is refuted."""
-        return self.status is Status.REFUTED and self.question.asserted
-
-    @property
     def decided(self) -> bool:
         """Whether the records of the other cells cannot change the status; see `stats.holm`."""
         return self.status is not Status.INCONCLUSIVE or min(self.p, self.p_reverse) > self.level
@@ -220,7 +215,7 @@ def _verdict(question: Question, cell: Cell | str | None, cells: Sequence[Eviden
 
 def _audit(question: Question, t: float, p: float) -> Verdict:
     """A published t and two-sided p: the p of a given t is smallest with infinitely many degrees of freedom."""
-    least, wanted = figures.smallest_p(t)
+    least = figures.smallest_p(t)
     possible = p >= least
     return Verdict(
         question=question,
@@ -242,7 +237,7 @@ def _audit(question: Question, t: float, p: float) -> Verdict:
         sustained=None,
         cells=1,
         note=f"t = {t} gives a two-sided p of at least {least:.2g} for any degrees of freedom; "
-        f"p = {p:.3g} needs |t| of at least {wanted(p):.2f}",
+        f"p = {p:.3g} needs |t| of at least {figures.smallest_t(p):.2f}",
     )
 
 

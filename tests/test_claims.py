@@ -79,7 +79,7 @@ def test_the_audit_needs_no_runs():
     v = pool(audit, (), {})
     assert v is not None
     assert v.status is Status.REFUTED
-    assert not v.failed
+    assert not v.question.asserted
     assert v.reason == (
         "t = 5.0175 gives a two-sided p of at least 5.2e-07 for any degrees of freedom; "
         "p = 6.33e-08 needs |t| of at least 5.41"

@@ -17,7 +17,7 @@ sys.modules["null"] = null
 spec.loader.exec_module(null)
 
 TABLES = 60
-SLOW = ("sign flips, pooled", "spread, pooled")  # 99 999 sampled patterns a table
+SLOW = ("sign flips, pooled", "spread, pooled")  # thousands of sampled patterns a table
 
 
 @pytest.mark.parametrize("setting", null.NULLS, ids=str)
