@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("files", nargs="+", metavar="FILE", help="JSON of pytest-benchmark; the first is the baseline")
     compare.add_argument("--json", metavar="PATH", help="write the table as JSON; - for standard output")
 
+    check = commands.add_parser("check", help="what an optimizer has to keep to, checked")
+    check.set_defaults(command=_check)
+    check.add_argument("optimizers", nargs="+", metavar="SPEC", help="as for run; package.module:* for all of a module")
+    check.add_argument("--json", metavar="PATH", help="write the findings as JSON; - for standard output")
+
     judge = commands.add_parser("judge", help="verdicts on your own grok times")
     judge.set_defaults(command=_judge)
     judge.add_argument("file", metavar="FILE", help="CSV with the columns cell,arm,replica,time,event")
@@ -140,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
 
     sys.path.insert(0, str(Path.cwd()))  # an optimizer's module may lie beside us, as for `python -m`
     from grokbench.protocols import PROTOCOLS
-    from grokbench.report import export, terminal
+    from grokbench.report import export, summary, terminal
     from grokbench.session import Options, Session, cases
 
     chosen = Options(
@@ -174,6 +179,7 @@ def _run(options: argparse.Namespace) -> int:
         session.close()
     out = sys.stderr if options.json == "-" else sys.stdout
     out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
+    summary.verdicts(verdicts, strict=options.strict, stream=out)
     if options.json:
         export.write(options.json, verdicts, runs)
     if watch.failure or (code not in (0, 1) and not watch.interrupted):
@@ -248,7 +254,14 @@ def _pytest(arguments: list[str], watch: _Watch) -> tuple[str, int]:
     fixed = ["-c", os.devnull, f"--rootdir={folder}", "-p", "grokbench.plugin", "-p", "no:cacheprovider", "-s", folder]
     log = io.StringIO()
     with (
-        _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="", PYTEST_PLUGINS=""),
+        # This process tells GitHub; the plugin inside need not.
+        _environment(
+            PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+            PYTEST_ADDOPTS="",
+            PYTEST_PLUGINS="",
+            GITHUB_ACTIONS="",
+            GITHUB_STEP_SUMMARY="",
+        ),
         contextlib.redirect_stdout(log),
     ):
         try:
@@ -297,6 +310,13 @@ def _compare(options: argparse.Namespace) -> int:
 
     compare.show(options.files, options.json)
     return HELD
+
+
+def _check(options: argparse.Namespace) -> int:
+    from grokbench import check
+
+    sys.path.insert(0, str(Path.cwd()))
+    return HELD if check.main(options.optimizers, options.json) else REFUTED
 
 
 def _judge(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from grokbench.conformance import Finding
     from grokbench.executor import Progress
     from grokbench.session import Case, Options, Session
     from grokbench.verdict import Verdict
@@ -44,6 +45,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--grok-json": {"metavar": "PATH", "help": "write verdicts, runs and provenance as JSON"},
 }
 
+_DESTINATIONS = tuple(name.removeprefix("--").replace("-", "_") for name in _OPTIONS)
 _SESSION = pytest.StashKey["Session"]()
 _CASES = pytest.StashKey["dict[str, Case]"]()
 _SEEN = pytest.StashKey["set[str]"]()
@@ -67,8 +69,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, **{"default": None, **settings})
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Give each worker of xdist one GPU, before anything imports torch."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and _may_use_gpus(early_config):
+        from grokbench import devices
+
+        devices.take(worker)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """`-n auto` means a worker for each GPU, where there are any."""
+    if not _may_use_gpus(config):
+        return None
+    from grokbench import devices
+
+    return len(devices.visible()) or None
+
+
+def _may_use_gpus(config: pytest.Config) -> bool:
+    """Whether this session is one of grokbench, by its options or arguments, and is not bound to the processor."""
+    given = vars(config.known_args_namespace)
+    ours = any(given.get(name) is not None for name in _DESTINATIONS)
+    ours |= any("grokbench.suite" in str(path) for path in given.get("file_or_dir") or ())
+    return ours and given.get("grok_device") in (None, "auto", "cuda")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "grok: a case of grokbench, that is, a test with the argument grok_case")
+    config.addinivalue_line(
+        "markers", "grok: a case of grokbench, that is, a test with the argument grok_case or grok_finding"
+    )
     given = [name for name in _OPTIONS if config.getoption(name) is not None]
     if not given:
         return
@@ -77,11 +109,30 @@ def pytest_configure(config: pytest.Config) -> None:
     from grokbench.spec import UsageError
 
     try:
-        _cases(config)
-        if not hasattr(config, "workerinput"):
-            _check(config)
+        if _alone(config):
+            _checks(config)
+        else:
+            _cases(config)
+            if not hasattr(config, "workerinput"):
+                _check(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _alone(config: pytest.Config) -> bool:
+    """Whether one optimizer is given: enough for its conformance, and too few for a comparison."""
+    return len(config.getoption("--grok-optimizer") or ()) == 1
+
+
+def _checks(config: pytest.Config) -> list[tuple[str, str]]:
+    """Every given optimizer, or every built-in one, with every check. Raises `UsageError` for unknown ones."""
+    from grokbench.conformance import CHECKS
+    from grokbench.optim import registry
+
+    texts = config.getoption("--grok-optimizer") or list(registry.BUILT_IN)
+    for text in texts:
+        registry.parse(text)
+    return [(text, check) for text in texts for check in CHECKS]
 
 
 def _check(config: pytest.Config) -> None:
@@ -138,11 +189,20 @@ def _case(item: pytest.Item) -> Case | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test with the argument `grok_case` every case that the options ask for."""
-    if "grok_case" in metafunc.fixturenames:
-        cases = _cases(metafunc.config).values()
-        params = [pytest.param(case, id=case.id, marks=pytest.mark.grok) for case in cases]
-        metafunc.parametrize("grok_case", params)
+    """Give a test with `grok_case` every case that the options ask for, one with `grok_finding` every check."""
+    from grokbench.spec import UsageError
+
+    try:
+        if "grok_case" in metafunc.fixturenames:
+            cases = _cases(metafunc.config).values()
+            params = [pytest.param(case, id=case.id, marks=pytest.mark.grok) for case in cases]
+            metafunc.parametrize("grok_case", params)
+        if "grok_finding" in metafunc.fixturenames:
+            asked = _checks(metafunc.config)
+            params = [pytest.param(c, id=f"{c[0]}-{c[1].replace(' ', '_')}", marks=pytest.mark.grok) for c in asked]
+            metafunc.parametrize("grok_finding", params, indirect=True)
+    except UsageError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
 
 
 def _session(config: pytest.Config, selected: list[Case]) -> Session:
@@ -187,32 +247,66 @@ def grok(pytestconfig: pytest.Config) -> Session:
 def grok_verdict(grok: Session, grok_case: Case, request: pytest.FixtureRequest) -> Verdict:
     """The verdict of the present case; also properties of the test in JUnit reports."""
     verdict = grok.verdict(grok_case)
-    properties = {"status": verdict.status.value, "pairs": verdict.pairs, "p": verdict.p}
-    if verdict.ratio is not None:
-        properties["ratio"] = verdict.ratio
+    properties = {
+        "claim": verdict.claim,
+        "cell": str(verdict.cell or "pooled"),
+        "status": verdict.status.value,
+        "reason": verdict.reason,
+        "pairs": verdict.pairs,
+        "p": verdict.p,
+        "ratio": verdict.ratio,
+        "interval": verdict.interval and "{:.4g} {:.4g}".format(*verdict.interval),
+        "sustained_ratio": verdict.sustained,
+    }
+    properties = {name: value for name, value in properties.items() if value is not None}
     request.node.user_properties += [(f"grok_{name}", value) for name, value in properties.items()]
     return verdict
+
+
+@pytest.fixture
+def grok_finding(request: pytest.FixtureRequest) -> Finding:
+    """What one check found of one optimizer; also properties of the test in JUnit reports."""
+    from grokbench.conformance import examine
+    from grokbench.optim import registry
+
+    text, check = request.param
+    finding = examine(registry.parse(text), check)
+    properties = {"optimizer": text, "check": check, "outcome": finding.outcome.value, "text": finding.text}
+    request.node.user_properties += [(f"grok_{name}", value) for name, value in properties.items()]
+    return finding
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
+    _publish_findings(terminalreporter)
     session = config.stash.get(_SESSION, None)
     seen: set[str] = config.stash.get(_SEEN, set())
-    if session is None and any("[" in test for test in seen):
+    if session is None and any("[" in test for test in seen) and not _alone(config):
         tests = "\n".join(seen)
         cases = _cases(config).items()
         selected = [case for name, case in cases if re.search(rf"[\[-]{re.escape(name)}[\]-]", tests)]
         session = _session(config, selected) if selected else None
     if session is None:
         return
-    from grokbench.report import export, terminal
+    from grokbench.report import export, summary, terminal
 
     verdicts, runs = session.answers()
     terminalreporter.section("grokbench")
     terminalreporter.write(terminal.text(verdicts, runs, config.get_terminal_writer().fullwidth))
+    summary.verdicts(verdicts, strict=bool(config.getoption("--grok-strict")))
     if path := config.getoption("--grok-json"):
         export.write(path, verdicts, runs)
+
+
+def _publish_findings(terminalreporter: Any) -> None:
+    """The findings of all workers, as the reports of their tests hold them, for GitHub."""
+    reports = [r for group in terminalreporter.stats.values() for r in group if getattr(r, "when", "") == "call"]
+    found = [properties for r in reports if "grok_check" in (properties := dict(r.user_properties))]
+    if found:
+        from grokbench.report import summary
+
+        summary.findings([tuple(p[f"grok_{name}"] for name in summary.FINDING) for p in found])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -241,6 +241,11 @@ class OptimizerSpec:
     def __getitem__(self, name: str) -> Any:
         return dict(self.hyperparameters)[name]
 
+    def having(self, name: str, value: Any) -> OptimizerSpec:
+        """The same with another value of a hyperparameter. Raises `UsageError` for one that no optimizer takes."""
+        changed = {**dict(self.hyperparameters), name: value}
+        return dataclasses.replace(self, hyperparameters=tuple(sorted(changed.items())))
+
     def __str__(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self.hyperparameters]
         shown += [f"warmup={self.warmup}"] if self.warmup else []

@@ -17,10 +17,11 @@ LONGEST = 400
 # From the top down; a module imports only from rows below its own, or from its own package. A package stands
 # for all of its modules unless one of them has a place of its own.
 LAYERS = [
-    {"cli", "plugin", "suite"},
+    {"cli", "plugin", "suite", "suite.conformance"},
     {"listing", "report.needs"},
-    {"records", "session", "doctor", "compare", "sweep", "judge", "show"},
-    {"workers"},
+    {"testing"},
+    {"records", "session", "doctor", "compare", "sweep", "judge", "show", "check"},
+    {"workers", "conformance"},
     {"executor", "report"},
     {"verdict", "pack"},
     {"figures", "ensemble", "sizing"},
@@ -29,13 +30,14 @@ LAYERS = [
     {"sequential", "store", "transformer", "softmax", "tasks", "optim.registry"},
     {"stats", "grok", "presets", "rng", "entries", "blocks", "kernels", "compiled"},
     {"protocols"},
-    {"provenance", "spec"},
+    {"provenance", "spec", "devices"},
 ]
 # The package's own contents page may show what lies at the bottom, and importing any module runs it.
 CONTENTS = {"presets", "spec"}
 WITH_TORCH = {
     "blocks",
     "compiled",
+    "conformance",
     "ensemble",
     "entries",
     "executor",
@@ -45,7 +47,9 @@ WITH_TORCH = {
     "rng",
     "sizing",
     "softmax",
+    "suite.conformance",
     "tasks",
+    "testing",
     "transformer",
     "workers",
 }

@@ -251,6 +251,18 @@ def test_a_fingerprint_follows_the_source_of_a_module(tmp_path: Path) -> None:
     assert fingerprint(name, tmp_path) != before
 
 
+def test_a_fingerprint_follows_what_a_module_imports_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import helper\n" + PLUGIN)
+    (tmp_path / "helper.py").write_text("from inner import deep\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "__init__.py").write_text("")
+    deep = tmp_path / "inner" / "deep.py"
+    deep.write_text("x = 1")
+    before = fingerprint("mine:Plain", tmp_path)
+    deep.write_text("x = 2")
+    assert fingerprint("mine:Plain", tmp_path) != before
+
+
 def test_a_fingerprint_follows_every_source_of_a_package(tmp_path: Path) -> None:
     inner = tmp_path / "pack" / "inner"
     inner.mkdir(parents=True)

@@ -36,14 +36,8 @@ class PerReplica:
         spec = run.optimizer
         self._parameters[slot] = {name: nn.Parameter(view[slot]) for name, view in self._weights.views.items()}
         self._specs[slot], self._keys[slot] = spec, run.key
-        arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
-        make = load(spec.name)
-        named = list(self._parameters[slot].items())
-        is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)
-        with _foreign(spec, run.key, 0, self._weights.flat.device):
-            optimizer = make([p for _, p in named] if is_class else named, **arguments)
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise UsageError(f"{spec.name} made a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+        with foreign(spec, run.key, 0, self._weights.flat.device):
+            optimizer = build(spec, list(self._parameters[slot].items()))
         if spec.warmup and any("lr" not in group for group in optimizer.param_groups):
             raise UsageError(f"{spec.name} has no rate 'lr' in its parameter groups, so warmup cannot act on it")
         self._optimizers[slot] = optimizer
@@ -63,7 +57,7 @@ class PerReplica:
             if count[slot] <= spec.warmup:  # after that, the rates are the optimizer's own affair
                 for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
                     _set_rate(group, rate * float(warmth[slot]))
-            with _foreign(spec, self._keys[slot], int(count[slot]), home.flat.device), torch.enable_grad():
+            with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device), torch.enable_grad():
                 optimizer.step()
             self._check(slot, spec)
 
@@ -98,8 +92,19 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"] = rate
 
 
+def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+    """The plug-in's own optimizer of these parameters. Raises `UsageError` if it makes something else."""
+    arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
+    make = load(spec.name)
+    is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)
+    optimizer = make([p for _, p in named] if is_class else named, **arguments)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UsageError(f"{spec.name} made a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+    return optimizer
+
+
 @contextmanager
-def _foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> Iterator[None]:
+def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> Iterator[None]:
     """Run foreign code on the run's own random numbers, and turn what it raises into a `UsageError`.
 
     Out of memory is the machine's failure, not the optimizer's, and passes unchanged.
@@ -110,7 +115,7 @@ def _foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) ->
         try:
             yield
         except Exception as error:
-            if out_of_memory(error):
+            if out_of_memory(error) or isinstance(error, UsageError):
                 raise
             when = f"failed at step {count}" if count else "could not be made"
             raise UsageError(f"the optimizer {spec.name} {when}: {type(error).__name__}: {error}") from error

@@ -208,7 +208,7 @@ def load(name: str) -> Any:
 def _fingerprint(target: str) -> str:
     """Version of the installed distribution, or a hash of the sources if they are being worked on.
 
-    The sources are those of the top-level package, or of the one file; what else they import is not looked at.
+    The sources are those of the top-level package, or of the one file and of what it imports from its own folder.
     """
     module = importlib.import_module(target.partition(":")[0])
     top = importlib.import_module(module.__name__.partition(".")[0])
@@ -221,8 +221,24 @@ def _fingerprint(target: str) -> str:
         owners = importlib.metadata.packages_distributions().get(top.__name__, [])
         if owners:
             return f"{owners[0]}=={importlib.metadata.version(owners[0])}"
-    sources = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    sources = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else sorted(_beside(origin))
     digest = hashlib.blake2b(digest_size=16)
     for path in sources:
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _beside(origin: Path) -> set[Path]:
+    """A source file, and all those that it imports, directly or not, from its own folder."""
+    found, new = set[Path](), {origin}
+    while new:
+        path = new.pop()
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.partition(".")[0] for name in names} - {""}:
+                module, package = origin.parent / f"{top}.py", origin.parent / top
+                new |= {module} if module.is_file() else set(package.rglob("*.py"))
+        new -= found
+    return found

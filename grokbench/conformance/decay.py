@@ -1,0 +1,78 @@
+"""How an optimizer's weight decay acts: decoupled from the gradient, coupled, or otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grokbench.conformance.rig import SLICES, STEPS, ConformanceError, noise, trajectory, weights
+from grokbench.optim import registry
+from grokbench.spec import OptimizerSpec, UsageError
+from grokbench.transformer import Slice
+
+
+def described(spec: OptimizerSpec, decay: float, lr: object) -> str:
+    """What this weight_decay does, at a rate of lr. Raises `ConformanceError` if it does nothing.
+
+    It is decoupled where every step takes a share of the weights beside what it does without decay, and coupled where
+    the steps are those of the gradient + decay · weights.
+    """
+    with_, without = (spec.having("weight_decay", value) for value in (decay, 0.0))
+    gradients, start, steps = noise(STEPS, 1), weights(1), STEPS
+    try:
+        ran = trajectory(with_, gradients, steps, start, torch.float64)
+    except UsageError as error:
+        return f"not looked at, since it fails in float64: {error}"
+    plain = trajectory(without, gradients, steps, start, torch.float64)
+    moved = (ran != plain).any(0)[0]
+    built_in = registry.BUILT_IN.get(spec.name)
+    split = built_in.matrices if built_in else spec.matrices_only  # the rest has AdamW's decay
+    moved &= torch.cat([torch.full((s.size,), s.hidden or not split) for s in SLICES])
+    if not moved.any():
+        raise ConformanceError(f"a weight_decay of {decay:g} changes nothing")
+    places = [s for s in SLICES if moved[s.offset : s.offset + s.size].any()]
+    which = "all parameters" if len(places) == len(SLICES) else _which(places)
+
+    def regularised(t: int, w: Tensor) -> Tensor:
+        return gradients[t] + decay * w * moved
+
+    coupled = _close(trajectory(without, regularised, steps, start, torch.float64), ran, plain)
+    updates = plain[1:] - plain[:-1]
+    elsewhere = trajectory(without, gradients, steps, weights(1, seed=5), torch.float64)
+    free = bool(torch.allclose(elsewhere[1:] - elsewhere[:-1], updates, rtol=1e-6, atol=1e-12))
+    shares = _shares(ran, updates, moved) if free else None
+    if shares is not None:
+        rate = "lr · weight_decay" if lr and np.isclose(shares[-1], float(str(lr)) * decay, rtol=1e-2) else None
+        rate = rate or ("weight_decay" if np.isclose(shares[-1], decay, rtol=1e-2) else f"{shares[-1]:.3g}")
+        return f"decoupled: a step takes {rate} of {which}" + ", which here is coupled, too" * coupled
+    if coupled:
+        return f"coupled: added to the gradient of {which}"
+    why = "" if free else "; its updates depend on the weights"
+    return f"neither decoupled nor coupled, as far as can be seen, on {which}{why}"
+
+
+def _which(places: list[Slice]) -> str:
+    matrices, hidden = all(len(s.shape) == 2 for s in places), all(s.hidden for s in places)
+    return "the hidden matrices" if hidden else "matrices" if matrices else f"{len(places)} parameters"
+
+
+def _close(a: Tensor, b: Tensor, origin: Tensor) -> bool:
+    """Whether two trajectories differ by little of what sets the second apart from a third."""
+    return float((a - b).abs().max()) <= 1e-3 * float((b - origin).abs().max())
+
+
+def _shares(ran: Tensor, updates: Tensor, moved: Tensor) -> list[float] | None:
+    """The share of the weights that each step takes, before or after the update; None if that is not what happens."""
+    for after in (False, True):
+        shares = []
+        for t, update in enumerate(updates):
+            base = (ran[t] + update * after)[0, moved]
+            gone = (ran[t + 1] - ran[t] - update)[0, moved]
+            share = -float((base @ gone) / (base @ base))
+            if float((gone + share * base).norm()) > 1e-3 * float(gone.norm()) + 1e-15:
+                break
+            shares.append(share)
+        else:
+            return shares
+    return None

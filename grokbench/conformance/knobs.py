@@ -1,0 +1,136 @@
+"""The hyperparameters of an optimizer, and which of them change nothing, whatever they are set to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from grokbench.optim import registry
+from grokbench.spec import OptimizerSpec, UsageError
+
+Outcome = Callable[[OptimizerSpec, float, int], Tensor | None]
+"""From an optimizer, the scale of its gradients and a number of steps to the weights, None if that does not work."""
+
+# Ordinary gradients; such that a stabilising ε is felt; such that clipping is.
+SCALES = (0.1, 1e-8, 100.0)
+STEPS, MANY_STEPS = 12, 120  # at first; for what acts late, or seldom
+
+
+def knobs(spec: OptimizerSpec) -> dict[str, object]:
+    """The hyperparameters that are numbers, switches or None, with their values: as given, or a plug-in's defaults."""
+    found: dict[str, object] = {}
+    if spec.name not in registry.BUILT_IN:
+        # A class whose signature cannot be read has only the knobs that it is given.
+        try:
+            parameters = dict(inspect.signature(registry.load(spec.name)).parameters)
+        except (TypeError, ValueError):
+            parameters = {}
+        found = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    found |= dict(spec.hyperparameters)
+    return {name: value for name, value in found.items() if isinstance(value, bool) or value is None or numeric(value)}
+
+
+def numeric(value: object) -> bool:
+    """Whether it is a finite number, or a row of such."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(numeric, value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def variations(value: Any) -> Iterator[Any]:
+    """Other values of a knob, the likeliest to be accepted first."""
+    if value is None:
+        yield from (10, 0.5)
+    elif isinstance(value, bool):
+        yield not value
+    elif isinstance(value, list | tuple):
+        for i, entry in enumerate(value):
+            for other in variations(entry):
+                yield (*value[:i], other, *value[i + 1 :])
+    elif isinstance(value, int):
+        yield from (v for v in (value + 1, max(1, value - 1), 2 * value + 1, 4) if v != value)
+    elif isinstance(value, float):
+        yield from (v for v in (value / 2, 0.1, value * 1.01, value * 100, 1e-3, 0.9) if v != value)
+
+
+def dead_knobs(
+    spec: OptimizerSpec, values: Mapping[str, Any], outcome: Outcome
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """Knobs that change nothing; those that take no other value; those that act once another is changed, with it.
+
+    values: of the knobs, and of the switches and Nones beside which they might act.
+    """
+    plain = {scale: outcome(spec, scale, STEPS) for scale in SCALES}
+    dead: list[str] = []
+    stuck: list[str] = []
+    joint: dict[str, str] = {}
+    for name, value in values.items():
+        if not numeric(value):
+            continue
+        tried = False
+        for other in variations(value):
+            tried, acts = _acts(spec, name, other, outcome, plain, tried)
+            if acts:
+                break
+        else:
+            if not tried:
+                stuck.append(name)
+            elif partner := _late(spec, name, value, outcome) or _jointly(spec, name, values, outcome):
+                joint |= {name: partner} if partner != name else {}
+            else:
+                dead.append(name)
+    return dead, stuck, joint
+
+
+def _acts(
+    spec: OptimizerSpec,
+    name: str,
+    other: Any,
+    outcome: Outcome,
+    plain: Mapping[float, Tensor | None],
+    tried: bool,
+    steps: int = STEPS,
+) -> tuple[bool, bool]:
+    """Whether any value was accepted so far, and whether this one changes the weights at any scale."""
+    changed = _with(spec, name, other)
+    for scale, before in plain.items():
+        after = outcome(changed, scale, steps) if changed and before is not None else None
+        if before is not None and after is not None:
+            tried = True
+            if not bool((before == after).all()):
+                return tried, True
+    return tried, False
+
+
+def _late(spec: OptimizerSpec, name: str, value: Any, outcome: Outcome) -> str | None:
+    """Its own name if the knob acts after many steps."""
+    plain = {SCALES[0]: outcome(spec, SCALES[0], MANY_STEPS)}
+    late = any(_acts(spec, name, other, outcome, plain, False, MANY_STEPS)[1] for other in variations(value))
+    return name if late else None
+
+
+def _jointly(spec: OptimizerSpec, name: str, values: Mapping[str, Any], outcome: Outcome) -> str | None:
+    """The first other knob beside whose other value this one acts."""
+    for partner, value in values.items():
+        if partner == name:
+            continue
+        for moved in variations(value):
+            context = _with(spec, partner, moved)
+            plain = {scale: outcome(context, scale, STEPS) for scale in SCALES[:2]} if context else {}
+            if any(before is not None for before in plain.values()):
+                assert context
+                if any(_acts(context, name, v, outcome, plain, False)[1] for v in variations(values[name])):
+                    return partner
+                break  # one accepted value of a partner is enough
+    return None
+
+
+def _with(spec: OptimizerSpec, name: str, value: Any) -> OptimizerSpec | None:
+    try:
+        return spec.having(name, value)
+    except UsageError:
+        return None
