@@ -25,11 +25,11 @@ from grokbench.optim import registry
 from grokbench.protocols import PROTOCOLS
 from grokbench.spec import RunSpec, UsageError, choose
 from grokbench.store import Record, Store
+from grokbench.trainer import Trainer
 
 if TYPE_CHECKING:
-    from grokbench.executor import Executor, Listener
+    from grokbench.executor import Listener
     from grokbench.verdict import Verdict
-    from grokbench.workers import Workers
 
 DEFAULT_PRESET = "ci"
 MOST_REPLICAS = 10_000
@@ -140,20 +140,19 @@ class Session:
     def __init__(
         self, options: Options, selected: Iterable[Case], *, share: bool = False, listener: Listener | None = None
     ) -> None:
-        self._options, self._share, self._listener = options, share, listener
+        self._options, self._share = options, share
         self.selected = tuple(dict.fromkeys(selected))
         self.store = Store(options.store)
+        self._trainer = Trainer(
+            self.store, options.device, options.threads, share=share, since=options.since, listener=listener
+        )
         self.records: dict[str, Record] = {}
         self._complete: set[tuple[Claim, Cell]] = set()
         self._judged: dict[tuple[object, ...], list[Verdict]] = {}
-        self._available: int | None = None  # threads, before any process took its share
-        self._executor: Executor | None = None
-        self._workers: Workers | None = None
 
     def close(self) -> None:
         """End the workers and close the store."""
-        if self._workers:
-            self._workers.close()
+        self._trainer.close()
         self.store.close()
 
     def _family(self, claim: Claim) -> list[Cell]:
@@ -185,53 +184,7 @@ class Session:
     def _train(self, cases: Sequence[Case]) -> None:
         """Train until the cases have their answers, look by look."""
         while missing := self.missing(cases):
-            if self._executor is None:
-                self._executor = self._start()
-            if not self._share:
-                everything = self.missing(self.selected)
-                self._employ(everything)
-                self._executor.need(everything)
-            self.records |= self._executor.records(missing)
-
-    def _start(self) -> Executor:
-        from grokbench.executor import Executor
-
-        options = self._options
-        processes = self._processes(len(self.missing(self.selected)))
-        return Executor(
-            self.store,
-            options.device,
-            self._threads() // processes,
-            fill=not self._share,
-            since=options.since,
-            listener=self._listener,
-        )
-
-    def _threads(self) -> int:
-        import torch
-
-        if self._available is None:
-            self._available = self._options.threads or torch.get_num_threads()
-        return self._available
-
-    def _processes(self, runs: int) -> int:
-        """Into how many processes to divide so many runs: on a CPU with several threads, more than one."""
-        from grokbench.executor import resolve_device
-        from grokbench.workers import share
-
-        alone = self._share or resolve_device(self._options.device) != "cpu"
-        return 1 if alone else share(self._threads(), runs)
-
-    def _employ(self, runs: Sequence[RunSpec]) -> None:
-        """Start workers for these runs, unless there are some at work or the runs are too few."""
-        from grokbench.workers import Workers
-
-        if self._workers and self._workers.busy:
-            return
-        if (processes := self._processes(len(runs))) > 1:
-            if self._workers:
-                self._workers.close()
-            self._workers = Workers(processes - 1, runs, self._options.store, self._options.since)
+            self.records |= self._trainer.train(missing, () if self._share else self.missing(self.selected))
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict of one case, after training what it needs.

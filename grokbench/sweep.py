@@ -12,6 +12,7 @@ from grokbench.optim import registry
 from grokbench.protocols import Grid
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, choose
 from grokbench.store import Record, Store
+from grokbench.trainer import Trainer
 
 
 def grid_of(texts: list[str], preset: presets.Preset, replicas: int | None) -> Grid:
@@ -37,7 +38,6 @@ def main(options: argparse.Namespace) -> None:
     """Train the grid and print its map."""
     from rich.console import Console
 
-    from grokbench.executor import Executor
     from grokbench.report import export, terminal
 
     preset = presets.get(options.preset)
@@ -57,10 +57,11 @@ def main(options: argparse.Namespace) -> None:
         export.check(options.json)
     store = Store(options.store)
     display = terminal.Display(Console(stderr=True))
+    trainer = Trainer(store, options.device, options.threads, listener=display.update)
     try:
-        executor = Executor(store, options.device, options.threads, listener=display.update)
-        records = executor.records([run for own in runs.values() for run in own])
+        records = trainer.train([run for own in runs.values() for run in own])
     finally:
+        trainer.close()
         display.close()
         store.close()
     rows = [_point(setting, [records[run.digest] for run in own], preset) for setting, own in runs.items()]

@@ -21,6 +21,7 @@ LAYERS = [
     {"listing", "report.needs"},
     {"testing"},
     {"records", "session", "doctor", "compare", "sweep", "judge", "show", "check"},
+    {"trainer"},
     {"workers", "conformance"},
     {"executor", "report"},
     {"verdict", "pack"},
