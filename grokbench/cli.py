@@ -13,8 +13,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from grokbench import arguments as arguments_of
 from grokbench import listing
 from grokbench.spec import UsageError
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
             stream.reconfigure(errors="replace")
     try:
-        return int(options.command(options))
+        return int(_COMMANDS[options.command](options))
     except UsageError as error:
         print(f"grokbench: error: {error}", file=sys.stderr)  # noqa: T201
         return USAGE
@@ -39,104 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return HELD
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    from grokbench.session import DEFAULT_PRESET, DEFAULT_STORE
-
-    parser = _Parser(prog="grokbench", description=__doc__.split("\n\n")[1])
-    commands = parser.add_subparsers(required=True, metavar="command")
-    run = commands.add_parser("run", help="train what is missing and print the verdicts")
-    run.set_defaults(command=_run)
-    run.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="smoke, ci or paper (default: ci)")
-    many = {"action": "extend", "nargs": "+", "default": [], "metavar": "NAME"}
-    run.add_argument("--task", help="only these tasks of the preset", **many)  # type: ignore[arg-type]
-    run.add_argument("--softmax", help="only these softmaxes of the preset", **many)  # type: ignore[arg-type]
-    run.add_argument(
-        "--optimizer",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="name or 'package.module:Attribute(key=value, …)'; repeatable, the first is the baseline",
-    )
-    papers = {**many, "metavar": "PAPER"}
-    run.add_argument("--claims", help="all claims of these papers (default: only who is earlier)", **papers)  # type: ignore[arg-type]
-    protocol = "published (default), matched or tuned: how the arms get their rates and decays"
-    run.add_argument("--protocol", help=protocol, **many)  # type: ignore[arg-type]
-    run.add_argument("--no-early-stop", action="store_true", help="train all replicas, and test them once")
-    run.add_argument("--replicas", type=int, metavar="N", help="replicas of each arm in each cell, at the most")
-    _shared(run, "verdicts, runs and provenance")
-    run.add_argument("--fresh", action="store_true", help="train anew what the store has")
-    run.add_argument("--strict", action="store_true", help="exit with code 3 if a claim is undecided")
-
-    choices = commands.add_parser("list", help="what there is to choose from")
-    choices.set_defaults(command=_list)
-    choices.add_argument("what", choices=sorted(listing.LISTS))
-    doctor = commands.add_parser("doctor", help="what machine this is, and what it can do")
-    doctor.set_defaults(command=_doctor)
-    compare = commands.add_parser("compare", help="benchmark results of several machines, side by side")
-    compare.set_defaults(command=_compare)
-    compare.add_argument("files", nargs="+", metavar="FILE", help="JSON of pytest-benchmark; the first is the baseline")
-    compare.add_argument("--json", metavar="PATH", help="write the table as JSON; - for standard output")
-
-    check = commands.add_parser("check", help="what an optimizer has to keep to, checked")
-    check.set_defaults(command=_check)
-    check.add_argument("optimizers", nargs="+", metavar="SPEC", help="as for run; package.module:* for all of a module")
-    check.add_argument("--json", metavar="PATH", help="write the findings as JSON; - for standard output")
-
-    judge = commands.add_parser("judge", help="verdicts on your own grok times")
-    judge.set_defaults(command=_judge)
-    judge.add_argument("file", metavar="FILE", help="CSV with the columns cell,arm,replica,time,event")
-    judge.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with (default: the first)")
-    judge.add_argument("--unpaired", action="store_true", help="replicas of different arms share nothing")
-    judge.add_argument("--early-stop", action="store_true", help="pairs came in one by one: anytime-valid verdicts")
-    judge.add_argument("--json", metavar="PATH", help="write the verdicts as JSON; - for standard output")
-    judge.add_argument("--strict", action="store_true", help="exit with code 3 if anything is undecided")
-
-    power = commands.add_parser("power", help="how many pairs a question needs")
-    power.set_defaults(command=_power)
-    power.add_argument("--ratio", type=float, metavar="R", help="true time ratio (default: 0.7)")
-    power.add_argument("--spread", type=float, metavar="S", help="deviation of log ratios (default: 0.4)")
-    power.add_argument("--ties", type=float, default=0.0, metavar="T", help="share of tied pairs (default: 0)")
-    power.add_argument("--cells", type=int, metavar="N", help="cells that are corrected for (default: 1)")
-    power.add_argument("--level", type=float, default=0.05, metavar="A", help="one-sided level (default: 0.05)")
-    power.add_argument("--from", dest="store", metavar="STORE", help="ratios and spreads as found in a store")
-    power.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="whose cells (default: ci)")
-
-    sweep = commands.add_parser("sweep", help="the map of the grok time over rate and weight decay")
-    sweep.set_defaults(command=_sweep)
-    sweep.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="smoke, ci or paper (default: ci)")
-    sweep.add_argument("--task", default="add", metavar="NAME", help="a task of the preset (default: add)")
-    sweep.add_argument("--softmax", default="softmax", metavar="NAME", help="a softmax (default: softmax)")
-    sweep.add_argument("--optimizer", default="adamw", metavar="SPEC", help="as for run (default: adamw)")
-    grid = "lr=0.01,0.02 weight_decay=0.1,1 (default: the preset's)"
-    sweep.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUES", help=grid)
-    sweep.add_argument("--replicas", type=int, metavar="N", help="replicas at each point (default: 2)")
-    _shared(sweep, "the map")
-
-    show = commands.add_parser("show", help="everything that is known of a run")
-    show.set_defaults(command=_show)
-    show.add_argument("run", metavar="RUN", help="the beginning of its digest, as --json gives it")
-    show.add_argument(
-        "--store", default=DEFAULT_STORE, metavar="PATH", help="file of finished runs (default: %(default)s)"
-    )
-    return parser
-
-
-def _shared(parser: argparse.ArgumentParser, what: str) -> None:
-    """Options of every command that trains."""
-    from grokbench.session import DEFAULT_STORE
-
-    store = {"default": DEFAULT_STORE, "metavar": "PATH"}
-    parser.add_argument("--store", help="file of finished runs (default: %(default)s)", **store)  # type: ignore[arg-type]
-    parser.add_argument("--json", metavar="PATH", help=f"write {what} as JSON; - for standard output")
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's own choice)")
+    return arguments_of.parser(__doc__.split("\n\n")[1])
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -308,7 +213,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from grokbench import compare
 
-    compare.show(options.files, options.json)
+    compare.show(options.files, options.json, unlike=options.unlike)
     return HELD
 
 
@@ -317,6 +222,66 @@ def _check(options: argparse.Namespace) -> int:
 
     sys.path.insert(0, str(Path.cwd()))
     return HELD if check.main(options.optimizers, options.json) else REFUTED
+
+
+def _request(options: argparse.Namespace, **more: Any) -> Any:
+    from grokbench.gate import Request
+
+    sys.path.insert(0, str(Path.cwd()))
+    given = {
+        "preset": options.preset,
+        "tasks": tuple(options.task),
+        "softmaxes": tuple(options.softmax),
+        "budget": options.budget,
+        "store": Path(options.store).absolute(),
+        "device": options.device,
+        "threads": options.threads,
+        **more,
+    }
+    return Request(**{name: value for name, value in given.items() if value is not None})
+
+
+def _gate(options: argparse.Namespace) -> int:
+    import time
+
+    from grokbench.gate import report
+    from grokbench.gate.decision import Outcome
+
+    request = _request(
+        options,
+        baseline=options.baseline,
+        candidate=options.candidate,
+        margin=options.margin,
+        level=options.level,
+        max_pairs=options.max_pairs,
+        candidate_path=Path(options.candidate_path) if options.candidate_path else None,
+        since=time.time() if options.fresh else 0.0,
+    )
+    result = report.main(request, options.json)
+    if result.outcome is Outcome.REGRESSION:
+        return REFUTED
+    return UNDECIDED if options.strict and not result.passed else HELD
+
+
+def _baseline(options: argparse.Namespace) -> int:
+    from grokbench.gate import report
+
+    report.save(options.file, options.optimizer, _request(options, baseline="", candidate=""), options.pairs)
+    return HELD
+
+
+def _perf(options: argparse.Namespace) -> int:
+    from grokbench.perf import Request, report
+
+    sys.path.insert(0, str(Path.cwd()))
+    if not options.candidate and not options.self_test:
+        raise UsageError("perf needs --candidate, or --self-test")
+    names = ("preset", "replicas", "seconds", "margin", "device", "threads")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.floor is not None:
+        given["floor"] = options.floor * 1e-6
+    request = Request(options.baseline, options.candidate or options.baseline, **given)
+    return HELD if report.main(request, options.json, test=options.self_test) else REFUTED
 
 
 def _judge(options: argparse.Namespace) -> int:
@@ -346,3 +311,19 @@ def _show(options: argparse.Namespace) -> int:
 
     show.main(Path(options.store), options.run)
     return HELD
+
+
+_COMMANDS = {
+    "baseline": _baseline,
+    "check": _check,
+    "compare": _compare,
+    "doctor": _doctor,
+    "gate": _gate,
+    "judge": _judge,
+    "list": _list,
+    "perf": _perf,
+    "power": _power,
+    "run": _run,
+    "show": _show,
+    "sweep": _sweep,
+}

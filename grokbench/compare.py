@@ -28,6 +28,7 @@ from grokbench.stats import BOOTSTRAPS, Floats
 
 BATCH = 10**7  # numbers that are resampled at once
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+MACHINE = ("device", "processor", "machine", "threads")  # in which files of like machines agree
 SHOWN = ("device", "torch", "threads", "python", "commit")  # of a file's origin; the rest only where it differs
 ABSENT = "–"
 
@@ -237,9 +238,17 @@ def _digits(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
-def show(paths: Sequence[str], json_path: str | None) -> None:
-    """Print the table of these files, and write it as JSON if a path is given; - is standard output."""
+def show(paths: Sequence[str], json_path: str | None, *, unlike: bool = False) -> None:
+    """Print the table of these files, and write it as JSON if a path is given; - is standard output.
+
+    Raises `UsageError` for files of different machines, unless `unlike` says that this is meant.
+    """
     files = [read(path) for path in paths]
+    if not unlike and (different := [field for field in MACHINE if field in differing(files)]):
+        seen = "; ".join(" against ".join(file.origin.get(f, ABSENT) for file in files) for f in different)
+        raise UsageError(
+            f"the files are from unlike machines: {', '.join(different)} differ ({seen}); --unlike compares"
+        )
     table = rows(files)
     if json_path:
         export.check(json_path)

@@ -117,12 +117,12 @@ def p_values(question: Question, cells: Sequence[Evidence], rng: np.random.Gener
         return *stats.spread(candidate, baseline, list(never.values()), rng), ""
     if question.test == "interaction":
         return _interaction(cells, rng)
-    forward, reverse = (_sums(cells, side) for side in ("forward", "reverse"))
+    forward, reverse = (sums(cells, side) for side in ("forward", "reverse"))
     if not question.paired:
         logs = [[np.log(getattr(e, arm).value) for e in cells] for arm in ("candidate", "baseline")]
         return *stats.shuffle(logs[0], logs[1], rng), ""
     if question.sequential:
-        return sequential.p_value(_in_order(forward)), sequential.p_value(-_in_order(reverse)), ""
+        return sequential.p_value(in_order(forward)), sequential.p_value(-in_order(reverse)), ""
     ahead, behind = np.concatenate(forward), np.concatenate(reverse)
     p, p_reverse = stats.sign_flip(ahead, rng)
     if not np.array_equal(ahead, behind):
@@ -130,12 +130,12 @@ def p_values(question: Question, cells: Sequence[Evidence], rng: np.random.Gener
     return p, p_reverse, ""
 
 
-def _sums(cells: Sequence[Evidence], name: str) -> list[Floats]:
+def sums(cells: Sequence[Evidence], name: str) -> list[Floats]:
     """(n,) sums of the named differences over the cells of each block, replica by replica."""
     return [np.nansum(array, 0) for array in evidence.stack(cells, name)]
 
 
-def _in_order(blocks: Sequence[Floats]) -> Floats:
+def in_order(blocks: Sequence[Floats]) -> Floats:
     """All blocks' sums, replica by replica, as they would have come in."""
     return np.array([b[r] for r in range(max(map(len, blocks))) for b in blocks if r < len(b)])
 

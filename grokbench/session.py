@@ -14,6 +14,7 @@ from grokbench.claims import (
     Cell,
     Claim,
     Setup,
+    cells_of,
     essential2025,
     janati2026,
     lee2024,
@@ -80,10 +81,7 @@ class Case(NamedTuple):
 def cases(options: Options) -> tuple[Case, ...]:
     """Every case that the options ask for, cells first. Raises `UsageError` that lists the choices."""
     preset = presets.get(options.preset)
-    known = {task.name: task for task in preset.tasks}
-    tasks = [known[choose(f"task of preset {preset.name}", t, tuple(known))] for t in _unique(options.tasks)]
-    softmaxes = [choose(f"softmax of preset {preset.name}", s, preset.softmaxes) for s in _unique(options.softmaxes)]
-    cells = tuple(Cell(t, s) for t in tasks or preset.tasks for s in softmaxes or preset.softmaxes)
+    cells = cells_of(preset, options.tasks, options.softmaxes)
     limits = (("replicas", options.replicas, MOST_REPLICAS), ("threads", options.threads, os.cpu_count() or 1))
     for name, value, most in limits:
         if value is not None and not 1 <= value <= most:
@@ -103,10 +101,11 @@ def cases(options: Options) -> tuple[Case, ...]:
             ]
             if papers:
                 claims += tveit2025.claims(setup, baseline, candidates[0], protocol)
+    everywhere = not (options.tasks or options.softmaxes)
     asked = {(cell.task.name, cell.softmax) for cell in cells}
     for paper in papers:
         for claim in PAPERS[paper](setup) if paper in PAPERS else ():
-            if all((cell.task.name, cell.softmax) in asked for cell in claim.cells) or not (tasks or softmaxes):
+            if everywhere or all((cell.task.name, cell.softmax) in asked for cell in claim.cells):
                 claims.append(claim)
     if not claims:
         raise UsageError(f"{', '.join(papers)} claim nothing of the tasks and softmaxes that were chosen")

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from grokbench import presets
+from grokbench.claims import cells_of
 from grokbench.optim import registry
 from grokbench.protocols import Grid
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, choose
@@ -41,9 +42,7 @@ def main(options: argparse.Namespace) -> None:
     from grokbench.report import export, terminal
 
     preset = presets.get(options.preset)
-    tasks = {task.name: task for task in preset.tasks}
-    task = tasks[choose(f"task of preset {preset.name}", options.task, tuple(tasks))]
-    softmax = choose(f"softmax of preset {preset.name}", options.softmax, preset.softmaxes)
+    ((task, softmax),) = cells_of(preset, [options.task], [options.softmax])
     grid = grid_of(options.grid, preset, options.replicas)
     optimizer = registry.parse(options.optimizer, preset.optimizers)
     runs = {

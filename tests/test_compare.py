@@ -38,7 +38,7 @@ def write(path, times, *, device="EPYC", commit="a" * 40, origin=ORIGIN, ratio=N
 
 
 def run(capsys, *arguments):
-    code = cli.main(["compare", *arguments])
+    code = cli.main(["compare", "--unlike", *arguments])
     return code, *capsys.readouterr()
 
 
@@ -168,3 +168,14 @@ def _refused(result, message):
     assert message in err
     assert err.startswith("grokbench: error: ")
     assert err.count("\n") == 1
+
+
+def test_unlike_machines_are_refused_unless_told(capsys):
+    write("a.json", {"one": [1.0, 1.1]})
+    write("b.json", {"one": [1.0, 1.1]}, device="H100", origin={**ORIGIN, "threads": 4})
+    assert cli.main(["compare", "a.json", "b.json"]) == 2
+    message = "from unlike machines: device, threads differ (EPYC against H100; 2 against 4); --unlike compares"
+    assert message in capsys.readouterr().err
+    assert cli.main(["compare", "a.json", "b.json", "--unlike"]) == 0
+    write("c.json", {"one": [1.0, 1.1]}, commit="b" * 40, origin={**ORIGIN, "torch": "2.14"})
+    assert cli.main(["compare", "a.json", "c.json"]) == 0  # another version on the same machine is what one compares

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench import sequential
+from grokbench.sequential import log_e, log_e_sizes, p_value_sizes
+from grokbench.stats import sign_patterns
 
 
 def mixture(wins: int, losses: int) -> float:
@@ -81,3 +83,27 @@ def test_the_first_look_is_the_first_that_can_decide(level: float, pairs: int) -
     assert looks[-1] == 16
     assert list(looks) == sorted(set(looks))
     assert sequential.stages(level, 3) == (3,)
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=8))
+def test_bets_on_sizes_are_fair_where_every_sign_is_as_likely(differences):
+    signs = sign_patterns(len(differences))
+    e = np.exp(log_e_sizes(signs * np.abs(differences)))
+    assert e.mean(0) == pytest.approx(np.ones(len(differences)))
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=20), st.integers(0, 19), st.floats(0, 2))
+def test_bets_on_sizes_gain_by_earlier_candidates_and_at_most_double(differences, place, by):
+    x = np.array(differences)
+    earlier = x.copy()
+    earlier[place % len(x)] -= by
+    assert (log_e_sizes(earlier) >= log_e_sizes(x) - 1e-9).all()
+    assert (log_e_sizes(x) <= np.log(2) * np.arange(1, len(x) + 1) + 1e-9).all()
+
+
+def test_bets_on_sizes_need_fewer_pairs_than_bets_on_signs_where_effects_are_small():
+    rng = np.random.default_rng(0)
+    x = rng.normal(-0.15, 0.3, (200, 60))
+    reached = [np.mean(log_e(x).max(1) >= np.log(20)), np.mean(log_e_sizes(x).max(1) >= np.log(20))]
+    assert reached[1] > reached[0] + 0.2
+    assert p_value_sizes([]) == 1

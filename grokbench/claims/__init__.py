@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from grokbench import sequential
 from grokbench.presets import Preset
 from grokbench.protocols import Grid
-from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError
+from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose
 
 
 class Cell(NamedTuple):
@@ -21,6 +22,14 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.task.name}-{self.softmax}"
+
+
+def cells_of(preset: Preset, tasks: Sequence[str] = (), softmaxes: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """The cells of a preset with these tasks and softmaxes; none of a kind means all. Raises `UsageError`."""
+    known = {task.name: task for task in preset.tasks}
+    asked = [choose(f"task of preset {preset.name}", name, tuple(known)) for name in dict.fromkeys(tasks)]
+    under = [choose(f"softmax of preset {preset.name}", s, preset.softmaxes) for s in dict.fromkeys(softmaxes)]
+    return tuple(Cell(known[name], softmax) for name in asked or known for softmax in under or preset.softmaxes)
 
 
 class Arm(NamedTuple):

@@ -139,7 +139,7 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
     hyperparameters = tuple(sorted(given.items()))
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(_target(name)))  # type: ignore[arg-type]
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(target(name)))  # type: ignore[arg-type]
 
 
 def _filter(text: Value) -> str | None:
@@ -164,7 +164,7 @@ def split(text: str) -> tuple[str, dict[str, Value]]:
         call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args or not name:
             raise ValueError
-        given = {str(k.arg): _frozen(ast.literal_eval(k.value)) for k in call.keywords if k.arg}
+        given = {str(k.arg): frozen(ast.literal_eval(k.value)) for k in call.keywords if k.arg}
         if len(given) != len(call.keywords):
             raise ValueError
     except (SyntaxError, ValueError, TypeError):
@@ -174,15 +174,15 @@ def split(text: str) -> tuple[str, dict[str, Value]]:
     return name, given
 
 
-def _frozen(value: Any) -> Value:
+def frozen(value: Any) -> Value:
     if isinstance(value, list | tuple):
-        return tuple(_frozen(v) for v in value)
+        return tuple(frozen(v) for v in value)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise TypeError(value)
 
 
-def _target(name: str) -> str:
+def target(name: str) -> str:
     """`package.module:Attribute` of a plug-in."""
     if ":" in name:
         return name
@@ -191,7 +191,7 @@ def _target(name: str) -> str:
 
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
-    module_name, _, attribute = _target(name).partition(":")
+    module_name, _, attribute = target(name).partition(":")
     try:
         value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):

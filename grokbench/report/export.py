@@ -18,10 +18,14 @@ from grokbench.verdict import Verdict
 
 
 def document(verdicts: Sequence[Verdict], runs: Runs) -> dict[str, Any]:
-    """{"verdicts": [...], "runs": [...], "provenance": [...]}; a run names its provenance by position."""
+    """{"verdicts": [...], "runs": [...], "provenance": [...]}."""
+    return {"verdicts": [_verdict(v) for v in verdicts], **runs_document(runs)}
+
+
+def runs_document(runs: Runs) -> dict[str, Any]:
+    """{"runs": [...], "provenance": [...]}; a run names its provenance by position."""
     origins: list[Provenance] = list(dict.fromkeys(record.provenance for _, _, record in runs))
     return {
-        "verdicts": [_verdict(v) for v in verdicts],
         "runs": [
             {
                 "digest": record.digest,
@@ -63,7 +67,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
         "reason": v.reason,
         "pairs": v.pairs,
         "ratio": v.ratio,
-        "interval": _finite(v.interval),
+        "interval": finite(v.interval),
         "p": v.p,
         "p_adjusted": v.p_adjusted,
         "p_reverse": v.p_reverse,
@@ -72,7 +76,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
         "grokked": v.grokked,
         "median": v.median,
         "rate_difference": v.rate,
-        "rate_interval": _finite(v.rate_interval),
+        "rate_interval": finite(v.rate_interval),
         "sustained_ratio": v.sustained,
         "inverted": v.inverted,
         "more_pairs": v.more,
@@ -85,7 +89,8 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _finite(interval: Interval | None) -> list[float | None] | None:
+def finite(interval: Interval | None) -> list[float | None] | None:
+    """The ends of an interval, as JSON can have them."""
     return None if interval is None else [_number(end) for end in interval]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -144,7 +145,7 @@ def _against(v: Verdict) -> bool:
     return v.status is Status.REFUTED or (v.status is Status.INCONCLUSIVE and v.p_reverse < v.p)
 
 
-def _notes(runs: Runs) -> list[str]:
+def notes(runs: Runs) -> list[str]:
     """What a reader has to know of the runs behind the tables."""
     counts = {outcome: sum(record.time.outcome is outcome for _, _, record in runs) for outcome in Outcome}
     lines = [f"{len(runs)} runs: " + ", ".join(f"{n} {outcome.value}" for outcome, n in counts.items())]
@@ -197,8 +198,8 @@ def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> s
 
 def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
     """The tables, and below them the notes, a line each."""
-    notes = [*(_notes(runs) if runs else []), *_remarks(verdicts)]
-    return tables(verdicts, width, color=color) + "".join(f"{line}\n" for line in notes)
+    lines = [*(notes(runs) if runs else []), *_remarks(verdicts)]
+    return tables(verdicts, width, color=color) + "".join(f"{line}\n" for line in lines)
 
 
 def _clock(seconds: float) -> str:
@@ -260,3 +261,13 @@ class Display:
         more = [Text(f"and {hidden} more slots", "dim")] if hidden > 0 else []
         bar = ProgressBar(total=progress.wanted, completed=progress.done, width=60)
         return Group(Text(self._line(progress)), bar, slots, *more)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Callable[[Progress], None]]:
+    """A display of the training on standard error, for as long as it is needed."""
+    display = Display(Console(stderr=True))
+    try:
+        yield display.update
+    finally:
+        display.close()

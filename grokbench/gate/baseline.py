@@ -1,0 +1,182 @@
+"""What a candidate is held against: an optimizer to be trained, or finished runs from a store or a small file.
+
+The file is JSON: what it was made with, and for each cell the golden trajectory of replica 0 and a row for each run:
+digest, outcome, epochs, fit, first, sustained, below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grokbench import provenance as provenances
+from grokbench.claims import Cell
+from grokbench.gate.setting import EPOCHS, Setting
+from grokbench.grok import GrokTime, Outcome, Trace
+from grokbench.optim import registry
+from grokbench.provenance import Provenance
+from grokbench.report import export
+from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError
+from grokbench.store import Record, Store
+
+FORMAT, VERSION = "grokbench baseline", 1
+_NO_CURVES = Trace(*(np.zeros(0, kind) for kind in ("<i4", "<f8", "<f8", "<f4", "<f4")))
+Goldens = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An optimizer with what is known of it. golden: by cell. records: by digest; None if it is to be trained.
+
+    pairs: how many replicas are there in every cell, None if more can be trained.
+    """
+
+    label: str
+    optimizer: OptimizerSpec
+    golden: Goldens | None = None
+    records: Mapping[str, Record] | None = None
+    pairs: int | None = None
+
+
+def kind_of(text: str) -> str:
+    """'spec', 'store' or 'file': a name, or what has a colon or a bracket, is an optimizer, else the file decides."""
+    path = Path(text)
+    if "(" in text or ":" in text or text in registry.names():
+        return "spec"
+    if not path.is_file():
+        if path.suffix in (".json", ".sqlite"):
+            raise UsageError(f"there is no file {text}")
+        return "spec"
+    with path.open("rb") as file:
+        return "store" if file.read(6) == b"SQLite" else "file"
+
+
+def read(path: str) -> dict[str, Any]:
+    """The contents of a baseline file. Raises `UsageError` if it is none, or of another version or engine."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read the baseline {path}: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UsageError(f"{path} is not a baseline: make one with `grokbench baseline save`")
+    for name, ours in (("version", VERSION), ("engine", ENGINE)):
+        if content.get(name) != ours:
+            theirs = content.get(name)
+            raise UsageError(f"the baseline {path} is of {name} {theirs!r}, and this is {name} {ours}: save it anew")
+    return content
+
+
+def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
+    """Refuses, with the reason, a file of another preset, budget or device class."""
+
+    def refuse(what: str) -> UsageError:
+        return UsageError(f"the baseline {path} {what}: save it anew, or ask for what it was made with")
+
+    try:
+        made = {name: content[name] for name in ("preset", "budget", "device")}
+        for name, here in (("preset", setting.preset.name), ("budget", setting.budget), ("device", setting.device)):
+            if made[name] != here:
+                raise refuse(f"was made with {name} {made[name]}, and this is {here}")
+        optimizer = _optimizer(content["optimizer"])
+        origin = Provenance(**content["provenance"])
+        records: dict[str, Record] = {}
+        counts = []
+        for cell in setting.cells:
+            if str(cell) not in content["runs"]:
+                raise refuse(f"has no runs of {cell}")
+            rows = content["runs"][str(cell)]
+            counts.append(len(rows))
+            for run, (digest, outcome, *figures) in zip(setting.runs(cell, optimizer, len(rows)), rows, strict=True):
+                if run.digest != digest:
+                    where = f"replica {run.replica} of {cell}"
+                    raise refuse(f"has the digest {digest} for {where}, which now is {run.digest}")
+                time = GrokTime(Outcome(outcome), *figures)
+                records[digest] = Record(digest, time, _NO_CURVES, (), 0.0, 0.0, origin)
+        golden = {str(cell): tuple(map(str, content["golden"][str(cell)])) for cell in setting.cells}
+        if {len(digests) for digests in golden.values()} != {EPOCHS}:
+            raise refuse(f"has golden trajectories that are not of {EPOCHS} epochs")
+        return Baseline(str(content["label"]), optimizer, golden, records, min(counts))
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is a damaged baseline: {type(error).__name__}: {error}") from None
+
+
+def save(
+    path: str,
+    label: str,
+    optimizer: OptimizerSpec,
+    setting: Setting,
+    golden: Goldens,
+    records: Mapping[str, Record],
+    pairs: int,
+) -> None:
+    """Write a baseline file."""
+    runs: dict[str, list[list[object]]] = {}
+    for cell in setting.cells:
+        own = [records[run.digest] for run in setting.runs(cell, optimizer, pairs)]
+        runs[str(cell)] = [[r.digest, r.time.outcome.value, *list(vars(r.time).values())[1:]] for r in own]
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "engine": ENGINE,
+        "preset": setting.preset.name,
+        "budget": setting.budget,
+        "device": setting.device,
+        "label": label,
+        "optimizer": dataclasses.asdict(optimizer),
+        "provenance": provenances.capture(setting.device).as_dict(),
+        "golden": golden,
+        "runs": runs,
+    }
+    export.write_line(path, content)
+
+
+def from_store(path: str, setting: Setting) -> Baseline:
+    """The one optimizer whose runs a store has in every cell. Raises `UsageError` if there are none or several."""
+    store = Store(path)
+    try:
+        specs = [json.loads(spec) for spec in store.search("").values()]
+        found = {}
+        for fields in {json.dumps(spec["optimizer"], sort_keys=True) for spec in specs}:
+            optimizer = _optimizer(json.loads(fields))
+            counts: list[int] = []
+            records: dict[str, Record] = {}
+            for cell in setting.cells:
+                own = store.get(run.digest for run in setting.runs(cell, optimizer, len(specs)))
+                counts.append(_unbroken(setting.runs(cell, optimizer, len(specs)), own))
+                records |= own
+            if min(counts):
+                found[optimizer] = Baseline(str(optimizer), optimizer, None, records, min(counts))
+    finally:
+        store.close()
+    if not found:
+        cells = ", ".join(map(str, setting.cells))
+        raise UsageError(f"the store {path} has no runs of preset {setting.preset.name} in {cells}")
+    if len(found) > 1:
+        listed = "; ".join(sorted(map(str, found)))
+        raise UsageError(
+            f"the store {path} has runs of {len(found)} optimizers ({listed}): "
+            "name one by --baseline SPEC --store, or make a file with `grokbench baseline save`"
+        )
+    return next(iter(found.values()))
+
+
+def _optimizer(fields: dict[str, Any]) -> OptimizerSpec:
+    hyper = tuple((str(name), registry.frozen(value)) for name, value in fields["hyperparameters"])
+    return OptimizerSpec(**{**fields, "hyperparameters": hyper})
+
+
+def _unbroken(runs: Sequence[RunSpec], records: Mapping[str, Record]) -> int:
+    """How many replicas there are, from the first on."""
+    return next((i for i, run in enumerate(runs) if run.digest not in records), len(runs))
+
+
+def by_cell(cells: Sequence[Cell], golden: Sequence[tuple[str, ...]]) -> Goldens:
+    return {str(cell): digests for cell, digests in zip(cells, golden, strict=True)}

@@ -1,0 +1,150 @@
+"""What a gate found, for a terminal, as JSON and for GitHub Actions."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from grokbench import gate, stats
+from grokbench.evidence import Evidence
+from grokbench.gate import Request, Result, run
+from grokbench.gate.decision import Outcome
+from grokbench.report import export, github, terminal
+
+_STYLE = {
+    Outcome.PASS: "green",
+    Outcome.IMPROVED: "bold green",
+    Outcome.REGRESSION: "bold red",
+    Outcome.INCONCLUSIVE: "yellow",
+}
+HEADER = (
+    "task",
+    "softmax",
+    "baseline\nmedian",
+    "candidate\nmedian",
+    "grokked\nof pairs",
+    "time\nratio",
+    "sustained\nratio",
+)
+_LEVEL = {Outcome.REGRESSION: "error", Outcome.INCONCLUSIVE: "warning"}
+
+
+def main(request: Request, json: str | None) -> Result:
+    """Answer, print, and write JSON if asked to."""
+    if json:
+        export.check(json)
+    with terminal.watching() as listener:
+        result = run(request, listener)
+    out = sys.stderr if json == "-" else sys.stdout
+    from rich.console import Console
+
+    out.write(text(result, Console(file=out).width, color=out.isatty()))
+    publish(result, out)
+    if json:
+        export.write_line(json, document(result))
+    return result
+
+
+def save(path: str, optimizer: str, request: Request, pairs: int) -> None:
+    """Train a baseline, write it to a file, and say so."""
+    with terminal.watching() as listener:
+        setting = gate.save(path, optimizer, request, pairs, listener)
+    cells = ", ".join(map(str, setting.cells))
+    size = Path(path).stat().st_size
+    sys.stdout.write(f"{path}: {pairs} runs of {optimizer} in {cells}, {setting.preset.name}, {size / 1000:.0f} kB\n")
+
+
+def text(result: Result, width: int, *, color: bool = False) -> str:
+    """The arms, the cells as a table, and the outcome with its reason."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
+    for name, arm in zip(("baseline ", "candidate"), result.arms, strict=True):
+        console.print(f"{name}  {arm}")
+    if result.evidence:
+        out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for i, name in enumerate(HEADER):
+            out.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
+        for e in result.evidence:
+            out.add_row(*_row(e))
+        console.print(out)
+    console.print(Text.assemble((result.outcome.value, _STYLE[result.outcome]), f": {result.reason}"))
+    for line in _notes(result):
+        console.print(line)
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _row(e: Evidence) -> tuple[str, ...]:
+    task, _, softmax = str(e.cell).rpartition("-")
+    medians = [stats.median(s.first, s.first < e.never) for s in (e.baseline, e.candidate)]
+    ratios = [
+        stats.restricted_ratio([getattr(e.candidate, field)[None]], [getattr(e.baseline, field)[None]])
+        for field in ("first", "sustained")
+    ]
+    grokked = [int((s.first < e.never).sum()) for s in (e.baseline, e.candidate)]
+    return (
+        task,
+        softmax,
+        *("never" if m is None else f"{m:g}" for m in medians),
+        f"{grokked[0]}, {grokked[1]} of {len(e.order)}",
+        *(f"{ratio:.2f}" for ratio in ratios),
+    )
+
+
+def _notes(result: Result) -> list[str]:
+    lines = []
+    if result.identical:
+        lines.append("What first acts later than that, a golden trajectory does not see.")
+    elif result.differs:
+        lines.append(f"The weights differ from epoch {result.differs} on, so pairs were trained.")
+    else:
+        lines.append("The baseline's golden trajectory is not known.")
+    if result.records:
+        lines += terminal.notes(result.records)
+    return lines
+
+
+def document(result: Result) -> dict[str, Any]:
+    """The outcome, what it rests on, the pairs and what produced them."""
+    d = result.decision
+    found: dict[str, Any] = {
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "baseline": str(result.arms[0]),
+        "candidate": str(result.arms[1]),
+        "preset": result.setting.preset.name,
+        "budget": result.setting.budget,
+        "device": result.setting.device,
+        "cells": [str(cell) for cell in result.setting.cells],
+        "margin": result.request.margin,
+        "level": result.request.level,
+        "identical": result.identical,
+        "differs_from_epoch": result.differs,
+        "decision": d
+        and {
+            "pairs": d.pairs,
+            "more_pairs": d.more,
+            "ratio": d.ratio,
+            "interval": export.finite(d.interval),
+            "sustained_ratio": d.sustained_ratio,
+            "grokked": list(d.grokked),
+            "p": d.tests._asdict(),
+        },
+    }
+    return found | export.runs_document(result.records)
+
+
+def publish(result: Result, stream: TextIO | None = None) -> None:
+    """The step summary, and an annotation unless the candidate is fine."""
+    rows = [_row(e) for e in result.evidence]
+    table = github.table([name.replace("\n", " ") for name in HEADER], rows) if rows else ""
+    body = f"**{result.outcome.value}**: {result.reason}\n\n{table}"
+    title = f"grokbench gate: {result.arms[1].name}"
+    notes = [github.Note(_LEVEL[result.outcome], title, result.reason)] if result.outcome in _LEVEL else []
+    github.publish(title, body, notes, stream)

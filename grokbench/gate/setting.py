@@ -1,0 +1,62 @@
+"""Where two optimizers meet: cells of a preset, with a budget, on a device, from one store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grokbench import presets
+from grokbench.claims import Cell, cells_of
+from grokbench.presets import Preset
+from grokbench.spec import OptimizerSpec, RunSpec, UsageError
+
+MOST_PAIRS = 1000
+EPOCHS = 32  # of a golden trajectory
+
+
+@dataclass(frozen=True)
+class Setting:
+    """cells of `preset`; budget in epochs; device: 'cpu' or 'cuda'; threads: None for torch's own choice."""
+
+    preset: Preset
+    cells: tuple[Cell, ...]
+    budget: int
+    device: str
+    store: Path
+    threads: int | None = None
+
+    def runs(self, cell: Cell, optimizer: OptimizerSpec, replicas: int) -> list[RunSpec]:
+        """The first replicas of an optimizer in a cell."""
+        p = self.preset
+        criterion = dataclasses.replace(p.criterion, budget=self.budget)
+        return [RunSpec(cell.task, cell.softmax, p.model, optimizer, criterion, p.batch, r) for r in range(replicas)]
+
+
+def setting_of(
+    preset: str,
+    tasks: Sequence[str],
+    softmaxes: Sequence[str],
+    budget: int | None,
+    device: str,
+    store: str | Path,
+    threads: int | None,
+) -> Setting:
+    """Names, checked; empty ones for all that the preset has. Raises `UsageError` that lists the choices."""
+    from grokbench.executor import resolve_device
+
+    chosen = presets.get(preset)
+    cells = cells_of(chosen, tasks, softmaxes)
+    if budget is not None and budget < 1:
+        raise UsageError(f"budget must be at least 1 epoch, not {budget}")
+    return Setting(
+        chosen, cells, budget or chosen.criterion.budget, resolve_device(device), Path(store).absolute(), threads
+    )
+
+
+def pairs_of(count: int) -> int:
+    """Raises `UsageError` for a number of pairs that cannot be trained."""
+    if not 1 <= count <= MOST_PAIRS:
+        raise UsageError(f"pairs must be at least 1 and at most {MOST_PAIRS}, not {count}")
+    return count
