@@ -135,6 +135,7 @@ def _perf_parser(commands: Any) -> None:
     perf.set_defaults(command="perf")
     perf.add_argument("--baseline", default="muon", metavar="SPEC", help="as for run (default: muon)")
     perf.add_argument("--candidate", metavar="SPEC", help="as for run")
+    perf.add_argument("--candidate-path", metavar="DIR", help="import the candidate from this source tree")
     perf.add_argument("--self-test", action="store_true", help="the baseline against itself, and slowed down")
     perf.add_argument("--preset", metavar="NAME", help="whose model and batch (default: ci)")
     perf.add_argument("--replicas", type=int, metavar="N", help="stacked replicas (default: 8)")

@@ -278,6 +278,8 @@ def _perf(options: argparse.Namespace) -> int:
         raise UsageError("perf needs --candidate, or --self-test")
     names = ("preset", "replicas", "seconds", "margin", "device", "threads")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.candidate_path:
+        given["candidate_path"] = Path(options.candidate_path)
     if options.floor is not None:
         given["floor"] = options.floor * 1e-6
     request = Request(options.baseline, options.candidate or options.baseline, **given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
     from grokbench.executor import Progress
+    from grokbench.gate import Result as GateResult
+    from grokbench.perf import Result as PerfResult
     from grokbench.session import Case, Options, Session
     from grokbench.verdict import Verdict
 
@@ -274,6 +277,45 @@ def grok_finding(request: pytest.FixtureRequest) -> Finding:
     properties = {"optimizer": text, "check": check, "outcome": finding.outcome.value, "text": finding.text}
     request.node.user_properties += [(f"grok_{name}", value) for name, value in properties.items()]
     return finding
+
+
+@pytest.fixture
+def grok_gate(request: pytest.FixtureRequest) -> Callable[..., GateResult]:
+    """`grok_gate(baseline=…, candidate=…, …)` asks a gate, with the fields of `grokbench.gate.Request`.
+
+    What it says is also a property of the test in JUnit reports.
+    """
+    from grokbench import gate
+    from grokbench.gate import report
+
+    def ask(**asked: Any) -> GateResult:
+        options = _options(request.config)
+        shared = {"store": options.store, "device": options.device, "threads": options.threads}
+        result = gate.run(gate.Request(**{**shared, **asked}))
+        found = {"outcome": result.outcome.value, "reason": result.reason, "identical": result.identical}
+        request.node.user_properties += [(f"grok_gate_{name}", value) for name, value in found.items()]
+        report.publish(result)
+        return result
+
+    return ask
+
+
+@pytest.fixture
+def grok_perf(request: pytest.FixtureRequest) -> Callable[..., PerfResult]:
+    """`grok_perf(baseline=…, candidate=…, …)` races two optimizers, with the fields of `grokbench.perf.Request`."""
+    from grokbench import perf
+    from grokbench.perf import report
+
+    def ask(**asked: Any) -> PerfResult:
+        options = _options(request.config)
+        result = perf.run(perf.Request(**{"device": options.device, "threads": options.threads, **asked}))
+        for timing in result.timings:
+            figures = f"{timing.verdict} {timing.race.ratio:.3f}"
+            request.node.user_properties.append((f"grok_perf_{timing.name.replace(' ', '_')}", figures))
+        report.publish(result)
+        return result
+
+    return ask
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""For your own tests of an optimizer: conformance, gradients with a chosen spectrum, a gate and a race as assertions.
+"""For your own tests of an optimizer: conformance as an assertion, and gradients with a chosen spectrum.
 
 from grokbench import testing
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 # The models here are tiny. More threads gain nothing, and waiting threads cost much where tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,3 +20,30 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> presets.Preset:
     """The preset `tiny`, known by name in this process."""
     monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset.PRESET)
     return tiny_preset.PRESET
+
+
+MINE = """
+import torch
+from helper import SIGN
+class Mine(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.5):
+        super().__init__(params, dict(lr=lr))
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.add_(p.grad, alpha=SIGN * group["lr"])
+"""
+
+
+@pytest.fixture
+def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The present folder with an optimizer `mine:Mine`, and beside it `same`, `broken` and `empty`."""
+    for folder, sign in (("here", -1), ("same", -1), ("broken", 0.0)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(MINE)
+        (tmp_path / folder / "helper.py").write_text(f"SIGN = {sign}\n")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "test_" not in Path(path).name])
+    for module in ("mine", "helper"):
+        monkeypatch.delitem(sys.modules, module, raising=False)

@@ -23,7 +23,7 @@ LAYERS = [
     {"listing", "report.needs"},
     {"testing"},
     {"records", "session", "doctor", "compare", "sweep", "judge", "show", "check", "gate", "perf"},
-    {"gate.checkout", "gate.golden", "gate.baseline"},
+    {"checkout", "gate.golden", "gate.baseline"},
     {"gate.setting"},
     {"trainer", "perf.race", "perf.clock"},
     {"workers", "conformance"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,32 +184,6 @@ def test_a_store_is_a_baseline_if_it_has_one_optimizer(capsys):
     message = "has no runs of preset tiny in gcd-softmax"
     gcd = ["--preset", "tiny", "--task", "gcd", "--softmax", "softmax"]
     assert message in run(capsys, *gcd, "--baseline", "s.sqlite", "--candidate", "muon")[2]
-
-
-MINE = """
-import torch
-from helper import SIGN
-class Mine(torch.optim.Optimizer):
-    def __init__(self, params, lr=0.5):
-        super().__init__(params, dict(lr=lr))
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.data.add_(p.grad, alpha=SIGN * group["lr"])
-"""
-
-
-@pytest.fixture
-def trees(tmp_path, monkeypatch):
-    """The present folder with an optimizer, and other source trees with one of the same name."""
-    for folder, source, sign in (("here", MINE, -1), ("same", MINE, -1), ("broken", MINE, 0.0)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(source)
-        (tmp_path / folder / "helper.py").write_text(f"SIGN = {sign}\n")
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.syspath_prepend(str(tmp_path / "here"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", os.environ.get("PYTHONPATH", "")]))
 
 
 @pytest.mark.usefixtures("trees")

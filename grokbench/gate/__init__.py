@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grokbench import evidence
+from grokbench.checkout import Checkout
 from grokbench.claims import Cell
 from grokbench.evidence import Evidence, Sample
 from grokbench.gate import baseline as baselines
 from grokbench.gate.baseline import Baseline
-from grokbench.gate.checkout import Checkout
-from grokbench.gate.decision import Decision, Outcome, decide, looks
+from grokbench.gate.decision import Decision, Outcome, decide, looks, rule
 from grokbench.gate.setting import EPOCHS, Setting, pairs_of, setting_of
 from grokbench.optim import registry
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError
@@ -197,8 +197,7 @@ class _Gate:
             for count in looks(most):
                 records = self._records(store, trainer, count)
                 found = tuple(self._evidence(cell, count, records) for cell in setting.cells)
-                decision = decide(found, request.margin, request.level)
-                if decision.outcome is not Outcome.INCONCLUSIVE:
+                if rule(found, request.margin, request.level)[0] is not Outcome.INCONCLUSIVE:
                     break
         finally:
             trainer.close()
@@ -209,8 +208,8 @@ class _Gate:
             for cell in setting.cells
             for run in setting.runs(cell, optimizer, count)
         )
-        outcome, reason = decision.outcome, decision.reason
-        return Result(request, setting, self._arms, outcome, reason, decision, differs, found, used)
+        d = decide(found, request.margin, request.level)
+        return Result(request, setting, self._arms, d.outcome, d.reason, d, differs, found, used)
 
     def _records(self, store: Store, trainer: Trainer, count: int) -> tuple[Mapping[str, Record], Mapping[str, Record]]:
         """The records of the first `count` pairs by digest, the baseline's and the candidate's."""

@@ -70,22 +70,26 @@ def looks(most: int) -> list[int]:
     return [*found, most]
 
 
-def decide(cells: Sequence[Evidence], margin: float, level: float) -> Decision:
-    """Apply the rule to these cells, whose samples alone are looked at.
+def rule(cells: Sequence[Evidence], margin: float, level: float) -> tuple[Outcome, Tests]:
+    """What these cells' samples say.
 
     REGRESSION if one of three guards, for first crossings, sustained times and grok rates, reaches a third of the
     level; PASS if both times are shown to be within the margin, each at the level; IMPROVED if, besides, first
     crossings are shown to be earlier.
     """
-    sides = _sides(cells, margin)
-    tests = Tests(*(sequential.p_value_sizes(side) for side in sides))
+    tests = Tests(*(sequential.p_value_sizes(side) for side in _sides(cells, margin)))
+    return _outcome(tests, level), tests
+
+
+def decide(cells: Sequence[Evidence], margin: float, level: float) -> Decision:
+    """The outcome by `rule` with all that explains it."""
+    outcome, tests = rule(cells, margin, level)
     candidate, baseline = (evidence.stack(cells, f"{arm}.first") for arm in ("candidate", "baseline"))
     held = [evidence.stack(cells, f"{arm}.sustained") for arm in ("candidate", "baseline")]
     grokked = [int(sum((getattr(e, arm).first < e.never).sum() for e in cells)) for arm in ("baseline", "candidate")]
     interval = stats.ratio_interval(candidate, baseline, np.random.default_rng(0))
     ratio, sustained = stats.restricted_ratio(candidate, baseline), stats.restricted_ratio(held[0], held[1])
-    outcome = _outcome(tests, level)
-    more = _more(sides, level) if outcome is Outcome.INCONCLUSIVE else None
+    more = _more(_sides(cells, margin), level) if outcome is Outcome.INCONCLUSIVE else None
     shown = f"time ratio {ratio:.2f}" + (
         f" ({interval[0]:.2f}–{interval[1]:.2f})" if math.isfinite(interval[1]) else ""
     )

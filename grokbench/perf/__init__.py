@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from grokbench import presets, provenance
+from grokbench.checkout import Checkout
 from grokbench.ensemble import Ensemble
 from grokbench.executor import resolve_device
 from grokbench.optim import registry
@@ -19,13 +23,17 @@ from grokbench.provenance import Provenance
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 from grokbench.transformer import Stack, layout, row_size
 
+KINDS = ("optimizer", "training")
 STEPS = 4  # optimizer steps in one timed call
 SLOWDOWN = 1.3  # that `self_test` plants
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to time. seconds: of each of the two races, roughly. margin: as a share; floor: in seconds a step."""
+    """What to time. seconds: of each of the two races, roughly. margin: as a share; floor: in seconds a step.
+
+    candidate_path: the candidate is imported from there.
+    """
 
     baseline: str
     candidate: str
@@ -36,6 +44,7 @@ class Request:
     floor: float = 20e-6
     device: str = "auto"
     threads: int | None = None
+    candidate_path: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,27 +76,77 @@ class Result:
 
 
 def run(request: Request, slowdown: float = 1.0) -> Result:
-    """Time both optimizers. slowdown: planted into the candidate, by waiting. Raises `UsageError`."""
+    """Time both optimizers. slowdown: planted into the candidate, by waiting. Raises `UsageError`.
+
+    With a path for the candidate, each has a process of its own, and these take turns.
+    """
     _check(request)
-    device = torch.device(resolve_device(request.device))
+    device = resolve_device(request.device)
+    if request.candidate_path is None:
+        return _run(request, slowdown, torch.device(device), [_Here(), _Here()])
+    homes = [Checkout(None), Checkout(request.candidate_path)]
+    try:
+        return _run(request, slowdown, torch.device(device), homes)
+    finally:
+        for home in homes:
+            home.close()
+
+
+def _run(request: Request, slowdown: float, device: torch.device, homes: Sequence[_Home]) -> Result:
     if request.threads:
         torch.set_num_threads(request.threads)
     preset = presets.get(request.preset)
-    specs = [registry.parse(text, preset.optimizers) for text in (request.baseline, request.candidate)]
-    runs = [
-        RunSpec(preset.tasks[0], preset.softmaxes[0], preset.model, spec, preset.criterion, preset.batch, 0)
-        for spec in specs
-    ]
+    texts = request.baseline, request.candidate
+    specs = [home.parse(text, preset.optimizers) for home, text in zip(homes, texts, strict=True)]
     before, timings = clock.rates(device), []
-    for name, make, steps in (("optimizer step", _optimizer, STEPS), ("training step", _training, _steps(runs[0]))):
-        actions = [make(run, request.replicas, device) for run in runs]
-        clocks = [
-            _clock(action, device, steps, factor) for action, factor in zip(actions, (1.0, slowdown), strict=True)
-        ]
+    for kind in KINDS:
+        clocks: list[Clock] = []
+        for home, spec, factor in zip(homes, specs, (1.0, slowdown), strict=True):
+            run = RunSpec(preset.tasks[0], preset.softmaxes[0], preset.model, spec, preset.criterion, preset.batch, 0)
+            place = len(clocks)
+            steps = home.call(_prepare, place, kind, run, request.replicas, device, request.threads, factor)
+            clocks.append(functools.partial(home.call, _sample, place))
         found = race(clocks[0], clocks[1], request.seconds / steps)
-        timings.append(Timing(name, found, found.verdict(request.margin, request.floor)))
+        timings.append(Timing(f"{kind} step", found, found.verdict(request.margin, request.floor)))
     here = provenance.capture(device.type)
     return Result(request, (specs[0], specs[1]), tuple(timings), here, (before, clock.rates(device)))
+
+
+class _Home(Protocol):
+    """Where an arm lives."""
+
+    def parse(self, text: str, presets: Mapping[str, str]) -> OptimizerSpec: ...
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
+
+
+class _Here:
+    """This process."""
+
+    def parse(self, text: str, presets: Mapping[str, str]) -> OptimizerSpec:
+        return registry.parse(text, presets)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+
+_clocks: dict[int, Clock] = {}  # of the arms that live in this process
+
+
+def _prepare(
+    place: int, kind: str, run: RunSpec, replicas: int, device: torch.device, threads: int | None, slowdown: float
+) -> int:
+    """Make ready to time one kind of step of an arm; how many steps a call is."""
+    if threads:
+        torch.set_num_threads(threads)
+    steps = STEPS if kind == "optimizer" else max(1, run.task.train_rows // run.batch)
+    action = (_optimizer if kind == "optimizer" else _training)(run, replicas, device)
+    _clocks[place] = _clock(action, device, steps, slowdown)
+    return steps
+
+
+def _sample(place: int) -> float:
+    return _clocks[place]()
 
 
 def _check(request: Request) -> None:
@@ -100,10 +159,6 @@ def _check(request: Request) -> None:
     for name, (value, least, most) in limits.items():
         if not least <= value <= most:
             raise UsageError(f"{name} must be at least {least} and at most {most}, not {value:g}")
-
-
-def _steps(run: RunSpec) -> int:
-    return max(1, run.task.train_rows // run.batch)
 
 
 def _optimizer(run: RunSpec, replicas: int, device: torch.device) -> clock.Action:
@@ -152,5 +207,5 @@ def _clock(action: clock.Action, device: torch.device, steps: int, slowdown: flo
 
 def self_test(request: Request) -> tuple[Result, Result]:
     """The baseline against itself, as it is and with a planted slowdown: the first should not be flagged."""
-    same = replace(request, candidate=request.baseline)
+    same = replace(request, candidate=request.baseline, candidate_path=None)
     return run(same), run(same, SLOWDOWN)

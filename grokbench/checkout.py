@@ -16,14 +16,14 @@ from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 
 
 class Checkout:
-    """A process that imports from `folder` first, and from the present folder not at all."""
+    """A process that imports from `folder` first, and not from the present one; with None, as this process does."""
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
+    def __init__(self, folder: Path | None) -> None:
+        if folder and not folder.is_dir():
             raise UsageError(f"there is no folder {folder} to import the candidate from")
-        self._folder = folder.resolve()
-        here = {"", str(Path.cwd())}
-        paths = [str(self._folder), *(path for path in sys.path if path not in here)]
+        self._folder = folder and folder.resolve()
+        here = {"", str(Path.cwd())} if folder else set[str]()
+        paths = [str(self._folder)] * bool(folder) + [path for path in sys.path if path not in here]
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, context, _enter, (paths,))
 
@@ -31,32 +31,36 @@ class Checkout:
         """End the process."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function returns or raises there; it has to be one of a module."""
         try:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
-            raise RuntimeError(f"the process of the candidate in {self._folder} has ended") from error
+            raise RuntimeError("a process of an optimizer has ended") from error
 
     def parse(self, text: str, presets: Mapping[str, str]) -> OptimizerSpec:
         """What the text means there. Raises `UsageError` if it does not come from the folder."""
-        found: OptimizerSpec = self._call(_parse, text, dict(presets), self._folder)
+        found: OptimizerSpec = self.call(parse, text, dict(presets), self._folder)
         return found
 
     def golden(self, runs: Sequence[RunSpec], device: str, epochs: int) -> Any:
         """As `golden.golden`."""
-        return self._call(_golden, list(runs), device, epochs)
+        return self.call(_golden, list(runs), device, epochs)
 
     def train(self, runs: Sequence[RunSpec], store: Path, device: str, threads: int | None, since: float) -> None:
         """Train what the store does not have."""
-        self._call(_train, list(runs), store, device, threads, since)
+        self.call(_train, list(runs), store, device, threads, since)
 
 
 def _enter(paths: list[str]) -> None:
     sys.path[:] = paths
 
 
-def _parse(text: str, presets: dict[str, str], folder: Path) -> OptimizerSpec:
+def parse(text: str, presets: dict[str, str], folder: Path | None) -> OptimizerSpec:
+    """What the text means in this process. Raises `UsageError` if it does not come from the folder, if one is given."""
     spec = registry.parse(text, presets)
+    if folder is None:
+        return spec
     if spec.name in registry.BUILT_IN:
         raise UsageError(f"{spec.name} is built in: --candidate-path is for optimizers of your own")
     module = importlib.import_module(registry.target(spec.name).partition(":")[0])

@@ -1,0 +1,152 @@
+"""How often a gate raises a false alarm, and finds a planted regression, on recorded grok times.
+
+    python benchmarks/gates.py [--gates 200]
+
+Two kinds of pairs of one optimizer with itself. *Twins* are pairs as a gate has them, of one replica each, where the
+optimizer rounds otherwise (records/twins.jsonl: AdamW and Muon of the preset smoke, 32 pairs each, `eps` doubled).
+*Strangers* are any two replicas of AdamW in one cell of the preset ci (records/ci.jsonl), as if nothing were left of
+the pairing. Pairs are drawn with replacement; a regression is planted by making the candidate's times that many times
+as late, in whole epochs, and censored at the budget. The gate has its default margin, level and number of pairs.
+
+records/twins.jsonl is made by `python benchmarks/gates.py --keep STORE`, which trains what the store lacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from grokbench import gate, presets, records
+from grokbench.claims import Cell
+from grokbench.evidence import Evidence, Sample, compare
+from grokbench.gate.decision import Outcome, looks, rule
+from grokbench.gate.setting import Setting, setting_of
+from grokbench.optim import registry
+from grokbench.spec import OptimizerSpec
+from grokbench.stats import Floats
+from grokbench.store import Record, Store
+from grokbench.trainer import Trainer
+
+FOLDER = Path(__file__).parent / "records"
+TWINS = {"adamw": "adamw(eps=2e-8)", "muon": "muon(eps=2e-8)"}
+PAIRS = 32
+FACTORS = (1.0, 1.1, 1.25, 1.5)
+STRANGERS = ("add-softmax", "sub-softmax", "div-softmax", "exp-softmax")
+
+
+class Pool(NamedTuple):
+    """Recorded times of one cell, arrays (n, 2) of first crossing and sustained time; paired: row by row."""
+
+    cell: Cell
+    never: float
+    baseline: Floats
+    candidate: Floats
+    paired: bool
+
+
+def _times(found: list[Record], never: float) -> Floats:
+    return np.array([[r.time.epoch or never, r.time.held or never] for r in found], dtype=float)
+
+
+def _setting(preset: str) -> Setting:
+    return setting_of(preset, (), (), None, "cpu", "unused", None)
+
+
+def _runs(setting: Setting, cell: Cell, text: str, count: int) -> list[str]:
+    spec: OptimizerSpec = registry.parse(text, setting.preset.optimizers)
+    return [run.digest for run in setting.runs(cell, spec, count)]
+
+
+def twins() -> dict[str, list[Pool]]:
+    """By optimizer, its pairs with itself."""
+    setting, have = _setting("smoke"), records.load(FOLDER / "twins.jsonl")
+    (cell,), never = setting.cells, setting.budget + 1.0
+    pools = {}
+    for one, other in TWINS.items():
+        arms = [_times([have[d] for d in _runs(setting, cell, text, PAIRS)], never) for text in (one, other)]
+        pools[one] = [Pool(cell, never, arms[0], arms[1], True)]
+    return pools
+
+
+def strangers() -> list[Pool]:
+    """AdamW in some cells of the preset ci."""
+    setting, have = _setting("ci"), records.load(FOLDER / "ci.jsonl")
+    pools, never = [], setting.budget + 1.0
+    for cell in setting.cells:
+        if str(cell) in STRANGERS:
+            own = [have[d] for d in _runs(setting, cell, "adamw", setting.preset.replicas) if d in have]
+            times = _times(own, never)
+            pools.append(Pool(cell, never, times, times, False))
+    return pools
+
+
+def draw(rng: np.random.Generator, pool: Pool, count: int, factor: float) -> Evidence:
+    """So many pairs, the candidate's times a factor later."""
+    one = rng.integers(0, len(pool.baseline), count)
+    other = one if pool.paired else rng.integers(0, len(pool.candidate), count)
+    baseline, candidate = pool.baseline[one], pool.candidate[other]
+    late = np.ceil(candidate * factor) if factor != 1 else candidate
+    late = np.where((candidate >= pool.never) | (late >= pool.never), pool.never, late)
+    samples = [Sample(times[:, 0], times[:, 1], times[:, 0]) for times in (baseline, late)]
+    return compare("first", 1.0, pool.cell, pool.cell.task, samples[0], samples[1], pool.never)
+
+
+def first(e: Evidence, count: int) -> Evidence:
+    """The first pairs of a cell."""
+    samples = [Sample(s.first[:count], s.sustained[:count], s.value[:count]) for s in (e.baseline, e.candidate)]
+    return compare("first", 1.0, e.cell, e.block, samples[0], samples[1], e.never)
+
+
+def one_gate(rng: np.random.Generator, pool: Pool, factor: float) -> tuple[Outcome, int]:
+    """The outcome of a simulated gate, and the pairs that it took."""
+    everything = draw(rng, pool, gate.MAX_PAIRS, factor)
+    for count in looks(gate.MAX_PAIRS):
+        outcome, _ = rule([first(everything, count)], gate.MARGIN, gate.LEVEL)
+        if outcome is not Outcome.INCONCLUSIVE:
+            break
+    return outcome, count
+
+
+def rates(pools: list[Pool], factor: float, gates: int, seed: int = 0) -> tuple[float, float, float, float]:
+    """Shares of REGRESSION, of PASS or IMPROVED, and of INCONCLUSIVE, and the mean number of pairs."""
+    rng = np.random.default_rng(seed)
+    found = [one_gate(rng, pools[i % len(pools)], factor) for i in range(gates)]
+    bad, open_ = (np.mean([o is which for o, _ in found]) for which in (Outcome.REGRESSION, Outcome.INCONCLUSIVE))
+    return float(bad), float(1 - bad - open_), float(open_), float(np.mean([count for _, count in found]))
+
+
+def keep(path: str) -> None:
+    """Train the twins and keep their records."""
+    setting = _setting("smoke")
+    preset = presets.get("smoke")
+    store = Store(path)
+    trainer = Trainer(store)
+    specs = [registry.parse(text, preset.optimizers) for pair in TWINS.items() for text in pair]
+    found = trainer.train([run for spec in specs for run in setting.runs(setting.cells[0], spec, PAIRS)])
+    trainer.close()
+    store.close()
+    records.save(FOLDER / "twins.jsonl", found.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--gates", type=int, default=200)
+    parser.add_argument("--keep", metavar="STORE")
+    options = parser.parse_args()
+    if options.keep:
+        keep(options.keep)
+    kinds = {f"twins, {name}": pools for name, pools in twins().items()} | {"strangers": strangers()}
+    print("| pairs | candidate later by | REGRESSION | PASS or IMPROVED | INCONCLUSIVE | mean pairs |")
+    print("|---|---|---|---|---|---|")
+    for kind, pools in kinds.items():
+        for factor in FACTORS:
+            bad, fine, open_, pairs = rates(pools, factor, options.gates)
+            later = f"{factor - 1:.0%}" if factor > 1 else "nothing"
+            print(f"| {kind} | {later} | {bad:.3f} | {fine:.3f} | {open_:.3f} | {pairs:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

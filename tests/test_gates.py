@@ -1,0 +1,36 @@
+"""A gate raises no more false alarms than its level, on recorded times; benchmarks/gates.py prints the whole table."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).parents[1] / "benchmarks" / "gates.py"
+spec = importlib.util.spec_from_file_location("gates", PATH)
+assert spec
+assert spec.loader
+gates = importlib.util.module_from_spec(spec)
+sys.modules["gates"] = gates
+spec.loader.exec_module(gates)
+
+GATES = 40
+
+
+@pytest.fixture(scope="module")
+def pools():
+    return [*gates.twins().values(), gates.strangers()]
+
+
+def test_an_optimizer_against_itself_is_no_regression(pools):
+    for own in pools:
+        bad, *_ = gates.rates(own, 1.0, GATES)
+        assert bad <= 0.125  # 5 of 40 happen with a probability of 5 % at a rate of 0.05
+
+
+def test_twice_as_late_is_found(pools):
+    for own in pools[:2]:
+        bad, fine, *_ = gates.rates(own, 2.0, 10)
+        assert (bad, fine) == (1.0, 0.0)
