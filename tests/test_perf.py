@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -116,3 +117,17 @@ def test_a_candidate_from_another_source_tree_has_a_process_of_its_own(capsys):
 def test_bad_values_are_refused(capsys, arguments, message):
     assert cli.main(["perf", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_race_is_a_fixture_too(pytester, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    pytester.makepyfile(
+        """
+        def test_it(grok_perf):
+            found = grok_perf(baseline="adamw", candidate="sgd", preset="tiny", replicas=1, seconds=0.01, margin=10)
+            assert not found.slower
+            assert repr(found).startswith("optimizer step alike, ")
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--junitxml=out.xml").assert_outcomes(passed=1)
+    assert 'name="grok_perf_training_step" value="alike' in (pytester.path / "out.xml").read_text()

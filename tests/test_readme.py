@@ -78,3 +78,16 @@ def test_every_room_in_the_table_of_files_exists():
     rooms = [name for row in rows for name in re.findall(r"`([\w./]+)`", row)]
     assert len(rooms) > 15
     assert all((ROOT / "grokbench" / room).exists() for room in rooms)
+
+
+def test_the_workflow_is_the_file():
+    (shown,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    assert shown == (ROOT / ".github" / "examples" / "optimizer.yml").read_text()
+
+
+def test_the_commands_of_the_workflow_parse():
+    text = re.sub(r">-\n((?: {10}.*\n)+)", lambda m: " ".join(m[1].split()) + "\n", README.partition("```yaml")[2])
+    commands = [c for c in re.findall(r"- run: (.*)", text) if c.startswith("grokbench ")]
+    assert len(commands) == 5
+    for command in commands:
+        assert cli._parser().parse_args(shlex.split(command)[1:]).command

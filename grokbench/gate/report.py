@@ -35,6 +35,8 @@ def main(request: Request, json: str | None) -> Result:
     """Answer, print, and write JSON if asked to."""
     if json:
         export.check(json)
+    if request.candidate_path:
+        sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
     with terminal.watching() as listener:
         result = run(request, listener)
     out = sys.stderr if json == "-" else sys.stdout
