@@ -3,10 +3,10 @@
     python benchmarks/gates.py [--gates 200]
 
 Two kinds of pairs of one optimizer with itself. *Twins* are pairs as a gate has them, of one replica each, where the
-optimizer rounds otherwise (records/twins.jsonl: AdamW and Muon of the preset smoke, 32 pairs each, `eps` doubled).
-*Strangers* are any two replicas of AdamW in one cell of the preset ci (records/ci.jsonl), as if nothing were left of
+optimizer rounds otherwise (records/twins.jsonl: AdamW and Muon of the preset smoke, 32 pairs each, `eps` doubled);
+which of the two is the candidate is drawn, so that neither is earlier. *Strangers* are any two replicas of AdamW in one cell of the preset ci (records/ci.jsonl), as if nothing were left of
 the pairing. Pairs are drawn with replacement; a regression is planted by making the candidate's times that many times
-as late, in whole epochs, and censored at the budget. The gate has its default margin, level and number of pairs.
+as late, and censored at the budget. The gate has its default margin, level and number of pairs.
 
 records/twins.jsonl is made by `python benchmarks/gates.py --keep STORE`, which trains what the store lacks.
 """
@@ -87,9 +87,11 @@ def draw(rng: np.random.Generator, pool: Pool, count: int, factor: float) -> Evi
     """So many pairs, the candidate's times a factor later."""
     one = rng.integers(0, len(pool.baseline), count)
     other = one if pool.paired else rng.integers(0, len(pool.candidate), count)
-    baseline, candidate = pool.baseline[one], pool.candidate[other]
-    late = np.ceil(candidate * factor) if factor != 1 else candidate
-    late = np.where((candidate >= pool.never) | (late >= pool.never), pool.never, late)
+    arms = np.stack([pool.baseline[one], pool.candidate[other]])
+    swapped = rng.random(count) < 0.5
+    arms[:, swapped] = arms[::-1, swapped]
+    baseline, candidate = arms
+    late = np.minimum(candidate * factor, pool.never)
     samples = [Sample(times[:, 0], times[:, 1], times[:, 0]) for times in (baseline, late)]
     return compare("first", 1.0, pool.cell, pool.cell.task, samples[0], samples[1], pool.never)
 
@@ -114,8 +116,9 @@ def rates(pools: list[Pool], factor: float, gates: int, seed: int = 0) -> tuple[
     """Shares of REGRESSION, of PASS or IMPROVED, and of INCONCLUSIVE, and the mean number of pairs."""
     rng = np.random.default_rng(seed)
     found = [one_gate(rng, pools[i % len(pools)], factor) for i in range(gates)]
-    bad, open_ = (np.mean([o is which for o, _ in found]) for which in (Outcome.REGRESSION, Outcome.INCONCLUSIVE))
-    return float(bad), float(1 - bad - open_), float(open_), float(np.mean([count for _, count in found]))
+    kinds = ({Outcome.REGRESSION}, {Outcome.PASS, Outcome.IMPROVED}, {Outcome.INCONCLUSIVE})
+    bad, fine, open_ = (float(np.mean([outcome in kind for outcome, _ in found])) for kind in kinds)
+    return bad, fine, open_, float(np.mean([count for _, count in found]))
 
 
 def keep(path: str) -> None:
