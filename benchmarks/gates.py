@@ -4,9 +4,10 @@
 
 Two kinds of pairs of one optimizer with itself. *Twins* are pairs as a gate has them, of one replica each, where the
 optimizer rounds otherwise (records/twins.jsonl: AdamW and Muon of the preset smoke, 32 pairs each, `eps` doubled);
-which of the two is the candidate is drawn, so that neither is earlier. *Strangers* are any two replicas of AdamW in one cell of the preset ci (records/ci.jsonl), as if nothing were left of
-the pairing. Pairs are drawn with replacement; a regression is planted by making the candidate's times that many times
-as late, and censored at the budget. The gate has its default margin, level and number of pairs.
+which of the two is the candidate is drawn, so that neither is earlier. *Strangers* are any two replicas of AdamW in one
+cell of the preset ci (records/ci.jsonl), as if nothing were left of the pairing. Pairs are drawn with replacement; a
+regression is planted by making the candidate's times that many times as late, and censored at the budget. The gate has
+its default margin, level and number of pairs.
 
 records/twins.jsonl is made by `python benchmarks/gates.py --keep STORE`, which trains what the store lacks.
 """
