@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grokbench import devices
+from grokbench import devices, plugin
 
 
 @pytest.fixture
@@ -57,24 +57,30 @@ def test_workers_index_into_the_callers_list(host):
 TEST = """
 import os, sys, pytest
 SEEN = os.environ.get("CUDA_VISIBLE_DEVICES"), "torch" in sys.modules
-@pytest.mark.parametrize("i", range(6))
+@pytest.mark.parametrize("i", range(2))
 def test_it(i):
     with open("seen", "a") as file:
         file.write(f"{os.environ.get('PYTEST_XDIST_WORKER')} {SEEN[0]} {SEEN[1]}\\n")
 """
 
 
-@pytest.mark.parametrize(
-    ("options", "seen"),
-    [
-        (["--grok-preset", "smoke"], {"gw0 3 False", "gw1 1 False"}),
-        (["--grok-preset", "smoke", "--grok-device", "cpu", "-n", "1"], {"gw0 3,1 False"}),
-        (["-n", "1"], {"gw0 3,1 False"}),
-    ],
-)
-def test_each_worker_has_one_gpu_and_auto_means_their_number(host, pytester, options, seen):
+def test_each_worker_has_one_gpu_and_auto_means_their_number(host, pytester):
     host.setenv(devices.VISIBLE, "3,1")
     pytester.makepyfile(TEST)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "auto", "--dist", "each", *options)
-    assert result.ret == 0
-    assert set(Path("seen").read_text().splitlines()) == seen
+    command = ("-p", "no:cacheprovider", "-n", "auto", "--dist", "each", "--grok-preset", "smoke")
+    assert pytester.runpytest_subprocess(*command).ret == 0
+    assert set(Path("seen").read_text().splitlines()) == {"gw0 3 False", "gw1 1 False"}
+
+
+@pytest.mark.parametrize(
+    ("options", "workers"),
+    [
+        (["--grok-preset", "smoke"], 4),
+        (["--pyargs", "grokbench.suite"], 4),
+        (["--grok-preset", "smoke", "--grok-device", "cpu"], None),
+        ([], None),
+    ],
+)
+def test_sessions_of_others_and_of_processors_are_left_alone(host, pytester, options, workers):
+    config = pytester.parseconfig("-p", "no:cacheprovider", *options)
+    assert plugin.pytest_xdist_auto_num_workers(config) == workers

@@ -186,30 +186,6 @@ def test_a_store_is_a_baseline_if_it_has_one_optimizer(capsys):
     assert message in run(capsys, *gcd, "--baseline", "s.sqlite", "--candidate", "muon")[2]
 
 
-@pytest.mark.usefixtures("trees")
-def test_the_same_name_from_another_source_tree(capsys):
-    both = [*ONE, "--baseline", "mine:Mine", "--candidate", "mine:Mine"]
-    code, out, _ = run(capsys, *both, "--candidate-path", "../broken")
-    assert (code, "REGRESSION" in out) == (1, True)
-    assert "fewer runs grok, 0 instead of 8" in out
-
-
-@pytest.mark.usefixtures("trees")
-@pytest.mark.parametrize(
-    ("candidate", "folder", "message"),
-    [
-        ("mine:Mine", "../nowhere", "there is no folder ../nowhere"),
-        ("mine:Mine", "../empty", "cannot import the optimizer 'mine:Mine': ModuleNotFoundError"),
-        ("torch.optim:SGD", "../same", "is imported from"),
-        ("muon", "../same", "muon is built in: --candidate-path is for optimizers of your own"),
-    ],
-)
-def test_what_a_source_tree_does_not_have_is_refused(capsys, candidate, folder, message):
-    code, _, err = run(capsys, *ONE, "--baseline", "muon", "--candidate", candidate, "--candidate-path", folder)
-    assert code == 2
-    assert message in err
-
-
 @pytest.mark.parametrize(
     ("option", "message"),
     [

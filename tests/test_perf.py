@@ -97,13 +97,6 @@ def test_the_self_test_plants_what_it_has_to_find(capsys):
     assert code == (0 if flagged else 1)  # that timings are as they should be is for benchmarks to say
 
 
-@pytest.mark.usefixtures("trees")
-def test_a_candidate_from_another_source_tree_has_a_process_of_its_own(capsys):
-    both = ["--baseline", "mine:Mine", "--candidate", "mine:Mine", "--candidate-path", "../same"]
-    assert cli.main([*RACE, *both]) == 0
-    assert "mine:Mine against mine:Mine" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
