@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokbench.optim import registry
-from grokbench.report import export, summary
+from grokbench.report import export, github, summary
 from grokbench.spec import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def main(texts: Sequence[str], json: str | None) -> bool:
     out.write(text(found, Console(file=out).width, color=out.isatty()))
     if json:
         export.write_line(json, document(found))
-    summary.findings([(name, *_row(f)) for name, fs in found.items() for f in fs], out)
+    github.annotate(summary.findings([(name, *_row(f)) for name, fs in found.items() for f in fs]), out)
     return not any(map(broken, found.values()))
 
 

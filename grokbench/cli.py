@@ -24,14 +24,19 @@ HELD, REFUTED, USAGE, UNDECIDED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        _parser().error(f"{options.command}: unrecognized arguments: {' '.join(unknown)}")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
             stream.reconfigure(errors="replace")
     try:
         return int(_COMMANDS[options.command](options))
     except UsageError as error:
+        from grokbench.report import github
+
         print(f"grokbench: error: {error}", file=sys.stderr)  # noqa: T201
+        github.annotate([github.Note("error", f"grokbench {options.command}", str(error))], sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -50,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
 
     sys.path.insert(0, str(Path.cwd()))  # an optimizer's module may lie beside us, as for `python -m`
     from grokbench.protocols import PROTOCOLS
-    from grokbench.report import export, summary, terminal
+    from grokbench.report import export, github, summary, terminal
     from grokbench.session import Options, Session, cases
 
     chosen = Options(
@@ -84,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
         session.close()
     out = sys.stderr if options.json == "-" else sys.stdout
     out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
-    summary.verdicts(verdicts, strict=options.strict, stream=out)
+    github.annotate(summary.verdicts(verdicts, strict=options.strict), out)
     if options.json:
         export.write(options.json, verdicts, runs)
     if watch.failure or (code not in (0, 1) and not watch.interrupted):

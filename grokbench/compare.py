@@ -28,16 +28,19 @@ from grokbench.stats import BOOTSTRAPS, Floats
 
 BATCH = 10**7  # numbers that are resampled at once
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
-MACHINE = ("device", "processor", "machine", "threads")  # in which files of like machines agree
+MACHINE = ("processor", "machine", "threads")  # in which files of like machines agree
 SHOWN = ("device", "torch", "threads", "python", "commit")  # of a file's origin; the rest only where it differs
 ABSENT = "–"
 
 
 class Measurement(NamedTuple):
-    """One benchmark in one file. Times in seconds; reference_ratio: how many times as long the reference took."""
+    """One benchmark in one file. Times in seconds; device: "" where it is not told; reference_ratio: how many times as
+    long the reference took.
+    """
 
     median: float
     samples: Floats
+    device: str
     reference: str | None
     reference_ratio: float | None
 
@@ -87,6 +90,7 @@ def _measurement(entry: dict[str, Any]) -> Measurement:
     return Measurement(
         _positive(times["median"]),
         np.array(samples),
+        str(extra.get("device", "")),
         extra.get("reference"),
         None if ratio is None else _positive(ratio),
     )
@@ -146,6 +150,19 @@ def _ratio(m: Measurement | None, baseline: Measurement | None) -> Ratio | None:
         ).confidence_interval
         interval = float(found.low), float(found.high)
     return Ratio(m.median / baseline.median, interval)
+
+
+def _alike(files: Sequence[Results], table: Sequence[Row]) -> None:
+    """Raise `UsageError` if a benchmark was run on different devices, or the machines differ otherwise."""
+    for row in table:
+        devices = list(dict.fromkeys(m.device for m in row.measurements if m))
+        if len(devices) > 1:
+            seen = f"{row.name} ran on {' and '.join(devices)}"
+            raise UsageError(f"the files are from unlike machines: {seen}; --unlike compares")
+    for field in MACHINE:
+        if field in differing(files):
+            seen = " and ".join(dict.fromkeys(file.origin.get(field, ABSENT) for file in files))
+            raise UsageError(f"the files are from unlike machines: {field} is {seen}; --unlike compares")
 
 
 def differing(files: Sequence[Results]) -> list[str]:
@@ -244,12 +261,9 @@ def show(paths: Sequence[str], json_path: str | None, *, unlike: bool = False) -
     Raises `UsageError` for files of different machines, unless `unlike` says that this is meant.
     """
     files = [read(path) for path in paths]
-    if not unlike and (different := [field for field in MACHINE if field in differing(files)]):
-        seen = "; ".join(" against ".join(file.origin.get(f, ABSENT) for file in files) for f in different)
-        raise UsageError(
-            f"the files are from unlike machines: {', '.join(different)} differ ({seen}); --unlike compares"
-        )
     table = rows(files)
+    if not unlike:
+        _alike(files, table)
     if json_path:
         export.check(json_path)
     out = sys.stderr if json_path == "-" else sys.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from grokbench.executor import Progress
     from grokbench.gate import Result as GateResult
     from grokbench.perf import Result as PerfResult
+    from grokbench.report.github import Note
     from grokbench.session import Case, Options, Session
     from grokbench.verdict import Verdict
 
@@ -49,6 +51,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 _DESTINATIONS = tuple(name.removeprefix("--").replace("-", "_") for name in _OPTIONS)
+_NOTE = "grok_note"  # property of a test that is to be annotated: level, title, text
 _SESSION = pytest.StashKey["Session"]()
 _CASES = pytest.StashKey["dict[str, Case]"]()
 _SEEN = pytest.StashKey["set[str]"]()
@@ -107,6 +110,9 @@ def pytest_configure(config: pytest.Config) -> None:
     given = [name for name in _OPTIONS if config.getoption(name) is not None]
     if not given:
         return
+    sys.path.insert(
+        0, str(config.invocation_params.dir)
+    )  # an optimizer's module may lie there, as for the command line
     if config.getoption("--grok-fresh") and not hasattr(config.option, "grok_since"):
         config.option.grok_since = time.time()  # xdist hands the options to its workers
     from grokbench.spec import UsageError
@@ -291,10 +297,10 @@ def grok_gate(request: pytest.FixtureRequest) -> Callable[..., GateResult]:
     def ask(**asked: Any) -> GateResult:
         options = _options(request.config)
         shared = {"store": options.store, "device": options.device, "threads": options.threads}
-        result = gate.run(gate.Request(**{**shared, **asked}))
+        result: GateResult = _asked(lambda: gate.run(gate.Request(**{**shared, **asked})))
         found = {"outcome": result.outcome.value, "reason": result.reason, "identical": result.identical}
         request.node.user_properties += [(f"grok_gate_{name}", value) for name, value in found.items()]
-        report.publish(result)
+        request.node.user_properties += [(_NOTE, tuple(note)) for note in report.publish(result)]
         return result
 
     return ask
@@ -308,20 +314,39 @@ def grok_perf(request: pytest.FixtureRequest) -> Callable[..., PerfResult]:
 
     def ask(**asked: Any) -> PerfResult:
         options = _options(request.config)
-        result = perf.run(perf.Request(**{"device": options.device, "threads": options.threads, **asked}))
+        shared = {"device": options.device, "threads": options.threads}
+        result: PerfResult = _asked(lambda: perf.run(perf.Request(**{**shared, **asked})))
         for timing in result.timings:
             figures = f"{timing.verdict} {timing.race.ratio:.3f}"
             request.node.user_properties.append((f"grok_perf_{timing.name.replace(' ', '_')}", figures))
-        report.publish(result)
+        request.node.user_properties += [(_NOTE, tuple(note)) for note in report.publish(result)]
         return result
 
     return ask
 
 
+def _asked(answer: Callable[[], Any]) -> Any:
+    """The answer; what cannot be asked fails the test without a traceback through grokbench."""
+    from grokbench.spec import UsageError
+
+    try:
+        return answer()
+    except (UsageError, TypeError) as error:
+        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
-    _publish_findings(terminalreporter)
+    notes = [*_told(terminalreporter), *_summarise(terminalreporter, config)]
+    if notes:
+        from grokbench.report import github
+
+        github.annotate(notes, terminalreporter)
+
+
+def _summarise(terminalreporter: Any, config: pytest.Config) -> list[Note]:
+    """Print the verdicts of all cases; what is to be annotated."""
     session = config.stash.get(_SESSION, None)
     seen: set[str] = config.stash.get(_SEEN, set())
     if session is None and any("[" in test for test in seen) and not _alone(config):
@@ -330,25 +355,31 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         selected = [case for name, case in cases if re.search(rf"[\[-]{re.escape(name)}[\]-]", tests)]
         session = _session(config, selected) if selected else None
     if session is None:
-        return
+        return []
     from grokbench.report import export, summary, terminal
 
     verdicts, runs = session.answers()
     terminalreporter.section("grokbench")
     terminalreporter.write(terminal.text(verdicts, runs, config.get_terminal_writer().fullwidth))
-    summary.verdicts(verdicts, strict=bool(config.getoption("--grok-strict")))
     if path := config.getoption("--grok-json"):
         export.write(path, verdicts, runs)
+    return summary.verdicts(verdicts, strict=bool(config.getoption("--grok-strict")))
 
 
-def _publish_findings(terminalreporter: Any) -> None:
-    """The findings of all workers, as the reports of their tests hold them, for GitHub."""
+def _told(terminalreporter: Any) -> list[Note]:
+    """What is to be annotated of findings, gates and races in all workers, as the reports of their tests hold it."""
     reports = [r for group in terminalreporter.stats.values() for r in group if getattr(r, "when", "") == "call"]
-    found = [properties for r in reports if "grok_check" in (properties := dict(r.user_properties))]
-    if found:
-        from grokbench.report import summary
+    properties = [p for r in reports for p in r.user_properties]
+    found = [own for r in reports if "grok_check" in (own := dict(r.user_properties))]
+    if not found and not any(name == _NOTE for name, _ in properties):
+        return []
+    from grokbench.report import summary
+    from grokbench.report.github import Note
 
-        summary.findings([tuple(p[f"grok_{name}"] for name in summary.FINDING) for p in found])
+    notes = [Note(*value) for name, value in properties if name == _NOTE]
+    if found:
+        notes += summary.findings([tuple(own[f"grok_{name}"] for name in summary.FINDING) for own in found])
+    return notes
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

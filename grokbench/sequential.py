@@ -26,6 +26,7 @@ WINS, LOSSES = 4.0, 0.5
 # Rates of `log_e_sizes`. For normal differences of mean μ and deviation σ the best is about |μ|/σ²: these suit effects
 # of 5 % with a deviation of 0.3 as well as a factor of two with one of 0.15.
 BETS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+SHARES = (0.5, 0.95)  # of the largest stake in `log_e_share`
 STEP = 3  # pairs between looks, after the first that can decide
 
 
@@ -49,10 +50,16 @@ def log_e_sizes(differences: NDArray[np.floating] | Sequence[float]) -> Floats:
     return np.asarray(logsumexp(gains.cumsum(-1), axis=0) - math.log(len(BETS)))
 
 
-def p_value_sizes(differences: NDArray[np.floating] | Sequence[float]) -> float:
-    """1 over the largest E of `log_e_sizes` so far, as `p_value`."""
-    x = np.asarray(differences, dtype=float)
-    return float(min(1.0, np.exp(-log_e_sizes(x).max()))) if len(x) else 1.0
+def log_e_share(losses: NDArray[np.floating] | Sequence[float], limit: float) -> Floats:
+    """(..., n) log E after each pair, from (..., n) numbers in [−1, 1]: evidence that their mean is below `limit`.
+
+    Betting on the mean of bounded numbers (Waudby-Smith and Ramdas 2024, arXiv 2010.09686): with a mean of at least the
+    limit, given the pairs before, 1 + λ (limit − x) is at most 1 on average. E is the mean over `SHARES` of the largest
+    λ that cannot lose more than everything.
+    """
+    rates = np.array(SHARES) / (1 - limit)
+    gains = np.log1p(np.multiply.outer(rates, limit - np.asarray(losses, dtype=float)))
+    return np.asarray(logsumexp(gains.cumsum(-1), axis=0) - math.log(len(SHARES)))
 
 
 def _log_upper(a: Floats, b: Floats) -> Floats:

@@ -67,7 +67,7 @@ def test_the_interval_covers_the_ratio_of_two_noisy_sessions():
     covered = 0
     for _ in range(20):
         a, b = rng.lognormal(0, 0.1, 40), rng.lognormal(np.log(0.5), 0.1, 40)
-        found = compare._ratio(*(compare.Measurement(np.median(x), x, None, None) for x in (b, a)))
+        found = compare._ratio(*(compare.Measurement(np.median(x), x, "", None, None) for x in (b, a)))
         covered += found.interval[0] <= 0.5 <= found.interval[1]
     assert covered >= 17
 
@@ -172,10 +172,11 @@ def _refused(result, message):
 
 def test_unlike_machines_are_refused_unless_told(capsys):
     write("a.json", {"one": [1.0, 1.1]})
-    write("b.json", {"one": [1.0, 1.1]}, device="H100", origin={**ORIGIN, "threads": 4})
-    assert cli.main(["compare", "a.json", "b.json"]) == 2
-    message = "from unlike machines: device, threads differ (EPYC against H100; 2 against 4); --unlike compares"
-    assert message in capsys.readouterr().err
+    write("b.json", {"one": [1.0, 1.1]}, device="H100")
+    write("d.json", {"one": [1.0, 1.1]}, origin={**ORIGIN, "threads": 4})
+    for other, why in (("b.json", "b/test_b.py::one ran on EPYC and H100"), ("d.json", "threads is 2 and 4")):
+        assert cli.main(["compare", "a.json", other]) == 2
+        assert f"from unlike machines: {why}; --unlike compares" in capsys.readouterr().err
     assert cli.main(["compare", "a.json", "b.json", "--unlike"]) == 0
     write("c.json", {"one": [1.0, 1.1]}, commit="b" * 40, origin={**ORIGIN, "torch": "2.14"})
     assert cli.main(["compare", "a.json", "c.json"]) == 0  # another version on the same machine is what one compares

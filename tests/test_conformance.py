@@ -95,14 +95,64 @@ class Decays(Base):
         p.sub_(momentum.mul_(0.9).add_(gradient), alpha=lr)
 
 
-class Slanted(Base):
-    """Declared for matrices, and orthogonalises nothing."""
+class Plain(Base):
+    """For matrices, and promises nothing."""
 
     grokbench_parameters = "matrices"
 
 
-class Modest(Slanted):
+class Slanted(Plain):
+    """Promises to orthogonalise, and does not."""
+
+    grokbench_condition = 1.87
+
+
+class Modest(Plain):
     grokbench_condition = 25.0
+
+
+class Idle(Slanted):
+    """Skips its first step."""
+
+    def change(self, p, lr):
+        if self.state[p].setdefault("seen", False):
+            super().change(p, lr)
+        self.state[p]["seen"] = True
+
+
+class HalfDeaf(Base):
+    """Reads one of two betas; `chunk` is declared to be of its speed alone."""
+
+    grokbench_inert = ("chunk",)
+
+    def __init__(self, params, lr=0.1, betas=(0.9, 0.99), chunk=4, weight_decay=None):
+        super().__init__(params, lr)
+        self.beta = betas[0]
+
+    def change(self, p, lr):
+        p.sub_(p.grad * lr * self.beta)
+
+
+class LateLoss(Base):
+    """A count that no state_dict has, and that acts in every twentieth step."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.count = 0
+
+    def step(self, closure=None):
+        self.count += 1
+        super().step(closure)
+
+    def change(self, p, lr):
+        p.sub_(p.grad * lr * (3.0 if self.count % 20 == 0 else 1.0))
+
+
+class WritesLater(Base):
+    def change(self, p, lr):
+        state = self.state[p]
+        state["n"] = state.get("n", 0) + 1
+        p.sub_(p.grad.mul_(0.5) if state["n"] > 5 else p.grad, alpha=lr)
 
 
 def test_a_broken_one_fails_the_assertion():
@@ -134,8 +184,12 @@ def test_good_optimizers_conform(optimizer):
         ("plugins:WritesGradient", "gradients untouched", "step 1 writes into the gradient of layers.0"),
         ("test_conformance:Forgets", "state_dict", "after a round trip of the state, layers.0"),
         ("test_conformance:Deaf", "no dead knobs", "changes nothing: beta"),
-        ("test_conformance:Deaf(weight_decay=0.1)", "weight decay", "a weight_decay of 0.1 changes nothing"),
+        ("test_conformance:HalfDeaf", "weight decay", "a weight_decay of 0.1 changes nothing"),
         ("test_conformance:Slanted", "spectrum", "is 20, not 1.87 at the most"),
+        ("test_conformance:Idle", "spectrum", "is 20, not 1.87 at the most"),
+        ("test_conformance:HalfDeaf", "no dead knobs", "changes nothing: betas[1]"),
+        ("test_conformance:LateLoss", "state_dict", "after a round trip of the state, layers.0"),
+        ("test_conformance:WritesLater", "gradients untouched", "step 6 writes into the gradient"),
         ("muon(ns_steps=1)", "spectrum", "not 1.87 at the most"),
     ],
 )
@@ -178,6 +232,7 @@ def test_knobs_that_act_late_or_beside_another_are_not_dead():
 
 def test_a_declared_condition_is_what_counts():
     assert found("test_conformance:Modest", "spectrum").outcome is Outcome.HOLDS
+    assert found("test_conformance:Plain", "spectrum").outcome is Outcome.SAID
     assert found("adamw", "spectrum").outcome is Outcome.SKIPPED
     assert found("muon(orthogonalize=False)", "spectrum").outcome is Outcome.SKIPPED
 

@@ -263,6 +263,17 @@ def test_a_fingerprint_follows_what_a_module_imports_from_its_folder(tmp_path: P
     assert fingerprint("mine:Plain", tmp_path) != before
 
 
+def test_a_fingerprint_follows_relative_imports_of_a_folder_without_init(tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "mine.py").write_text("from . import helper\nfrom space.other import x\n" + PLUGIN)
+    seen = []
+    for helper, other in (("1", "1"), ("2", "1"), ("2", "2")):
+        (tmp_path / "space" / "helper.py").write_text(f"y = {helper}")
+        (tmp_path / "space" / "other.py").write_text(f"x = {other}")
+        seen.append(fingerprint("space.mine:Plain", tmp_path))
+    assert len(set(seen)) == 3
+
+
 def test_a_fingerprint_follows_every_source_of_a_package(tmp_path: Path) -> None:
     inner = tmp_path / "pack" / "inner"
     inner.mkdir(parents=True)
@@ -275,7 +286,9 @@ def test_a_fingerprint_follows_every_source_of_a_package(tmp_path: Path) -> None
 
 
 def test_the_fingerprint_of_an_installed_plug_in_is_its_version() -> None:
-    assert parse("torch.optim:SGD(lr=0.1)").fingerprint == f"torch=={metadata.version('torch')}"
+    name, _, files = str(parse("torch.optim:SGD(lr=0.1)").fingerprint).partition(" ")
+    assert name == f"torch=={metadata.version('torch')}"
+    assert len(files) == 16
     assert parse("adamw").fingerprint is None
 
 

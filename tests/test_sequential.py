@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench import sequential
-from grokbench.sequential import log_e, log_e_sizes, p_value_sizes
+from grokbench.sequential import log_e, log_e_share, log_e_sizes
 from grokbench.stats import sign_patterns
 
 
@@ -106,4 +106,18 @@ def test_bets_on_sizes_need_fewer_pairs_than_bets_on_signs_where_effects_are_sma
     x = rng.normal(-0.15, 0.3, (200, 60))
     reached = [np.mean(log_e(x).max(1) >= np.log(20)), np.mean(log_e_sizes(x).max(1) >= np.log(20))]
     assert reached[1] > reached[0] + 0.2
-    assert p_value_sizes([]) == 1
+
+
+@given(st.floats(0.05, 0.5), st.integers(1, 12))
+def test_bets_on_a_share_are_fair_at_the_limit(limit, n):
+    """Ones and zeros with a mean of the limit: E is 1 on average, over all outcomes with their probabilities."""
+    patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    chance = np.where(patterns, limit, 1 - limit).prod(1)
+    e = np.exp(log_e_share(patterns, limit))
+    assert (chance[:, None] * e).sum(0) == pytest.approx(np.ones(n))
+
+
+def test_bets_on_a_share_need_as_many_pairs_as_the_share_asks_for():
+    reached = {limit: int((log_e_share(np.zeros(100), limit) >= np.log(20)).argmax()) + 1 for limit in (0.1, 0.25)}
+    assert reached == {0.1: 35, 0.25: 13}
+    assert log_e_share([1.0] * 50, 0.25)[-1] < -3

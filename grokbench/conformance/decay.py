@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grokbench.conformance.knobs import numeric
 from grokbench.conformance.rig import SLICES, STEPS, ConformanceError, noise, trajectory, weights
 from grokbench.optim import registry
 from grokbench.spec import OptimizerSpec, UsageError
@@ -43,7 +44,9 @@ def described(spec: OptimizerSpec, decay: float, lr: object) -> str:
     free = bool(torch.allclose(elsewhere[1:] - elsewhere[:-1], updates, rtol=1e-6, atol=1e-12))
     shares = _shares(ran, updates, moved) if free else None
     if shares is not None:
-        rate = "lr · weight_decay" if lr and np.isclose(shares[-1], float(str(lr)) * decay, rtol=1e-2) else None
+        rate = (
+            "lr · weight_decay" if numeric(lr) and np.isclose(shares[-1], float(str(lr)) * decay, rtol=1e-2) else None
+        )
         rate = rate or ("weight_decay" if np.isclose(shares[-1], decay, rtol=1e-2) else f"{shares[-1]:.3g}")
         return f"decoupled: a step takes {rate} of {which}" + ", which here is coupled, too" * coupled
     if coupled:

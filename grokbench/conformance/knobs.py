@@ -32,8 +32,14 @@ def knobs(spec: OptimizerSpec) -> dict[str, object]:
         except (TypeError, ValueError):
             parameters = {}
         found = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        found = {name: value for name, value in found.items() if name not in _inert(spec)}
     found |= dict(spec.hyperparameters)
     return {name: value for name, value in found.items() if isinstance(value, bool) or value is None or numeric(value)}
+
+
+def _inert(spec: OptimizerSpec) -> tuple[str, ...]:
+    """Names that a plug-in declares to act on its speed alone, by its attribute `grokbench_inert`."""
+    return tuple(getattr(registry.load(spec.name), "grokbench_inert", ()))
 
 
 def numeric(value: object) -> bool:
@@ -73,6 +79,11 @@ def dead_knobs(
     for name, value in values.items():
         if not numeric(value):
             continue
+        if isinstance(value, list | tuple) and len(value) > 1:
+            silent = [i for i in range(len(value)) if not _entry_acts(spec, name, value, i, outcome, plain)]
+            if silent and len(silent) < len(value):
+                dead += [f"{name}[{i}]" for i in silent]
+                continue
         tried = False
         for other in variations(value):
             tried, acts = _acts(spec, name, other, outcome, plain, tried)
@@ -86,6 +97,17 @@ def dead_knobs(
             else:
                 dead.append(name)
     return dead, stuck, joint
+
+
+def _entry_acts(
+    spec: OptimizerSpec, name: str, value: Any, place: int, outcome: Outcome, plain: Mapping[float, Tensor | None]
+) -> bool:
+    """Whether another number in this place of a row changes the weights, at first or after many steps."""
+    many = {SCALES[0]: outcome(spec, SCALES[0], MANY_STEPS)}
+    rows = [(*value[:place], other, *value[place + 1 :]) for other in variations(value[place])]
+    return any(_acts(spec, name, row, outcome, plain, False)[1] for row in rows) or any(
+        _acts(spec, name, row, outcome, many, False, MANY_STEPS)[1] for row in rows[:FEW]
+    )
 
 
 def _acts(

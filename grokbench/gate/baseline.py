@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from grokbench import provenance as provenances
 from grokbench.claims import Cell
 from grokbench.gate.setting import EPOCHS, Setting
 from grokbench.grok import GrokTime, Outcome, Trace
@@ -62,7 +61,8 @@ def read(path: str) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read the baseline {path}: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else f"it is no JSON, or cut off: {error}"
+        raise UsageError(f"cannot read the baseline {path}: {why}; `grokbench baseline save` makes one") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path} is not a baseline: make one with `grokbench baseline save`")
     for name, ours in (("version", VERSION), ("engine", ENGINE)):
@@ -92,11 +92,12 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
                 raise refuse(f"has no runs of {cell}")
             rows = content["runs"][str(cell)]
             counts.append(len(rows))
-            for run, (digest, outcome, *figures) in zip(setting.runs(cell, optimizer, len(rows)), rows, strict=True):
+            for run, row in zip(setting.runs(cell, optimizer, len(rows)), rows, strict=True):
+                digest, outcome, epochs, fit, first, sustained, below = row
                 if run.digest != digest:
                     where = f"replica {run.replica} of {cell}"
                     raise refuse(f"has the digest {digest} for {where}, which now is {run.digest}")
-                time = GrokTime(Outcome(outcome), *figures)
+                time = _checked(GrokTime(Outcome(outcome), epochs, fit, first, sustained, below), setting.budget)
                 records[digest] = Record(digest, time, _NO_CURVES, (), 0.0, 0.0, origin)
         golden = {str(cell): tuple(map(str, content["golden"][str(cell)])) for cell in setting.cells}
         if {len(digests) for digests in golden.values()} != {EPOCHS}:
@@ -106,6 +107,17 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is a damaged baseline: {type(error).__name__}: {error}") from None
+
+
+def _checked(time: GrokTime, budget: int) -> GrokTime:
+    """Raises `ValueError` for figures that no run of this budget can have."""
+    figures = list(vars(time).values())[1:]
+    whole = all(type(x) is int or x is None for x in figures)
+    if not whole or len(figures) != 5 or not all(x is None or 0 <= x <= budget for x in figures):
+        raise ValueError(f"a run cannot have {figures}")
+    if time.outcome is Outcome.GROKKED and (time.first is None or time.fit is None):
+        raise ValueError("a run that grokked has no first crossing")
+    return time
 
 
 def save(
@@ -131,7 +143,7 @@ def save(
         "device": setting.device,
         "label": label,
         "optimizer": dataclasses.asdict(optimizer),
-        "provenance": provenances.capture(setting.device).as_dict(),
+        "provenance": next(iter(records.values())).provenance.as_dict(),
         "golden": golden,
         "runs": runs,
     }
@@ -150,6 +162,7 @@ def from_store(path: str, setting: Setting) -> Baseline:
             records: dict[str, Record] = {}
             for cell in setting.cells:
                 own = store.get(run.digest for run in setting.runs(cell, optimizer, len(specs)))
+                own = {d: r for d, r in own.items() if (r.provenance.device == "cpu") == (setting.device == "cpu")}
                 counts.append(_unbroken(setting.runs(cell, optimizer, len(specs)), own))
                 records |= own
             if min(counts):

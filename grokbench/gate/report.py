@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from grokbench import gate, stats
 from grokbench.evidence import Evidence
@@ -19,6 +19,7 @@ _STYLE = {
     Outcome.REGRESSION: "bold red",
     Outcome.INCONCLUSIVE: "yellow",
 }
+ARMS = ("baseline", "candidate")
 HEADER = (
     "task",
     "softmax",
@@ -43,7 +44,7 @@ def main(request: Request, json: str | None) -> Result:
     from rich.console import Console
 
     out.write(text(result, Console(file=out).width, color=out.isatty()))
-    publish(result, out)
+    github.annotate(publish(result), out)
     if json:
         export.write_line(json, document(result))
     return result
@@ -67,8 +68,8 @@ def text(result: Result, width: int, *, color: bool = False) -> str:
 
     buffer = io.StringIO()
     console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
-    for name, arm in zip(("baseline ", "candidate"), result.arms, strict=True):
-        console.print(f"{name}  {arm}")
+    for name, arm in zip(ARMS, _named(result), strict=True):
+        console.print(f"{name:<9}  {arm}")
     if result.evidence:
         out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for i, name in enumerate(HEADER):
@@ -108,6 +109,7 @@ def _notes(result: Result) -> list[str]:
     else:
         lines.append("The baseline's golden trajectory is not known.")
     if result.records:
+        lines.append(f"A run that never grokked counts as {result.setting.budget + 1} epochs in the ratios.")
         lines += terminal.notes(result.records)
     return lines
 
@@ -142,11 +144,22 @@ def document(result: Result) -> dict[str, Any]:
     return found | export.runs_document(result.records)
 
 
-def publish(result: Result, stream: TextIO | None = None) -> None:
-    """The step summary, and an annotation unless the candidate is fine."""
+def publish(result: Result) -> list[github.Note]:
+    """A section of the step's summary; a note unless the candidate is fine."""
     rows = [_row(e) for e in result.evidence]
     table = github.table([name.replace("\n", " ") for name in HEADER], rows) if rows else ""
-    body = f"**{result.outcome.value}**: {result.reason}\n\n{table}"
+    r, s = result.request, result.setting
+    arms = "".join(f"- {name}: `{arm}`\n" for name, arm in zip(ARMS, _named(result), strict=True))
+    how = f"preset {s.preset.name}, budget {s.budget} epochs, margin {r.margin:.0%}, {s.device}"
+    body = f"**{result.outcome.value}**: {result.reason}\n\n{table}\n{arms}- {how}\n" + "".join(
+        f"- {line}\n" for line in _notes(result)
+    )
     title = f"grokbench gate: {result.arms[1].name}"
-    notes = [github.Note(_LEVEL[result.outcome], title, result.reason)] if result.outcome in _LEVEL else []
-    github.publish(title, body, notes, stream)
+    github.publish(title, body)
+    return [github.Note(_LEVEL[result.outcome], title, result.reason)] if result.outcome in _LEVEL else []
+
+
+def _named(result: Result) -> list[str]:
+    """Both arms, the candidate with the source tree that it is from."""
+    path = result.request.candidate_path
+    return [str(result.arms[0]), str(result.arms[1]) + f" from {path}" * bool(path)]

@@ -55,8 +55,7 @@ def setting_of(
     )
 
 
-def pairs_of(count: int) -> int:
+def pairs_of(name: str, count: int) -> None:
     """Raises `UsageError` for a number of pairs that cannot be trained."""
     if not 1 <= count <= MOST_PAIRS:
-        raise UsageError(f"pairs must be at least 1 and at most {MOST_PAIRS}, not {count}")
-    return count
+        raise UsageError(f"{name} must be at least 1 and at most {MOST_PAIRS}, not {count}")

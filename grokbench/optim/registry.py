@@ -9,6 +9,8 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import os
+import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -206,7 +208,7 @@ def load(name: str) -> Any:
 
 @functools.cache
 def _fingerprint(target: str) -> str:
-    """Version of the installed distribution, or a hash of the sources if they are being worked on.
+    """Version of the installed distribution and a hash of its files, or of the sources if they are being worked on.
 
     The sources are those of the top-level package, or of the one file and of what it imports from its own folder.
     """
@@ -220,25 +222,53 @@ def _fingerprint(target: str) -> str:
     if any(origin.is_relative_to(place) for place in installed):
         owners = importlib.metadata.packages_distributions().get(top.__name__, [])
         if owners:
-            return f"{owners[0]}=={importlib.metadata.version(owners[0])}"
+            return f"{owners[0]}=={importlib.metadata.version(owners[0])} {_installed(owners[0])}"
     sources = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else sorted(_beside(origin))
     digest = hashlib.blake2b(digest_size=16)
     for path in sources:
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        digest.update(f"{os.path.relpath(path, origin.parent)} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 
+def _installed(distribution: str) -> str:
+    """A hash of the list of files that an installer leaves, which has a hash of each."""
+    listed = importlib.metadata.distribution(distribution).read_text("RECORD") or ""
+    return hashlib.blake2b(listed.encode(), digest_size=8).hexdigest()
+
+
 def _beside(origin: Path) -> set[Path]:
-    """A source file, and all those that it imports, directly or not, from its own folder."""
+    """A source file, and all those below its folder that it imports, directly or not."""
     found, new = set[Path](), {origin}
     while new:
         path = new.pop()
         found.add(path)
         for node in ast.walk(ast.parse(path.read_bytes())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for top in {name.partition(".")[0] for name in names} - {""}:
-                module, package = origin.parent / f"{top}.py", origin.parent / top
-                new |= {module} if module.is_file() else set(package.rglob("*.py"))
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = f"{node.module}." if node.module else ""
+                names = [base + alias.name for alias in node.names]
+            for name in names:
+                for root in {origin.parent, path.parent, *_roots(origin)}:
+                    new |= _files(root, name)
         new -= found
     return found
+
+
+def _roots(origin: Path) -> list[Path]:
+    """The folders above that this file's module name may begin in."""
+    return [folder for folder in origin.parents[:4] if str(folder) in sys.path]
+
+
+def _files(root: Path, name: str) -> set[Path]:
+    """The sources that a dotted name may stand for, from the whole to its first part, below a folder."""
+    parts = name.split(".")
+    for n in range(len(parts), 0, -1):
+        place = root.joinpath(*parts[:n])
+        if place.with_suffix(".py").is_file():
+            return {place.with_suffix(".py")}
+        if (place / "__init__.py").is_file():
+            return set(place.rglob("*.py"))
+    return set()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from grokbench import presets, provenance
 from grokbench.checkout import Checkout
@@ -24,7 +25,7 @@ from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 from grokbench.transformer import Stack, layout, row_size
 
 KINDS = ("optimizer", "training")
-STEPS = 4  # optimizer steps in one timed call
+STEPS = 2  # optimizer steps in one timed call
 SLOWDOWN = 1.3  # that `self_test` plants
 
 
@@ -44,7 +45,7 @@ class Request:
     floor: float = 20e-6
     device: str = "auto"
     threads: int | None = None
-    candidate_path: Path | None = None
+    candidate_path: Path | str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,11 @@ class Result:
     clocks: tuple[dict[str, str], dict[str, str]]
 
     @property
+    def passed(self) -> bool:
+        """Whether nothing is shown to be slower."""
+        return not self.slower
+
+    @property
     def slower(self) -> bool:
         """Whether any kind of step is slower, beyond margin and floor."""
         return any(timing.verdict == "slower" for timing in self.timings)
@@ -84,7 +90,7 @@ def run(request: Request, slowdown: float = 1.0) -> Result:
     device = resolve_device(request.device)
     if request.candidate_path is None:
         return _run(request, slowdown, torch.device(device), [_Here(), _Here()])
-    homes = [Checkout(None), Checkout(request.candidate_path)]
+    homes = [Checkout(None), Checkout(Path(request.candidate_path))]
     try:
         return _run(request, slowdown, torch.device(device), homes)
     finally:
@@ -107,6 +113,9 @@ def _run(request: Request, slowdown: float, device: torch.device, homes: Sequenc
             steps = home.call(_prepare, place, kind, run, request.replicas, device, request.threads, factor)
             clocks.append(functools.partial(home.call, _sample, place))
         found = race(clocks[0], clocks[1], request.seconds / steps)
+        for place, (home, text) in enumerate(zip(homes, texts, strict=True)):
+            if not home.call(_finite, place):
+                raise UsageError(f"{text} left the finite numbers while it was timed: lower its rate")
         timings.append(Timing(f"{kind} step", found, found.verdict(request.margin, request.floor)))
     here = provenance.capture(device.type)
     return Result(request, (specs[0], specs[1]), tuple(timings), here, (before, clock.rates(device)))
@@ -131,6 +140,7 @@ class _Here:
 
 
 _clocks: dict[int, Clock] = {}  # of the arms that live in this process
+_weights: dict[int, Callable[[], Tensor]] = {}
 
 
 def _prepare(
@@ -140,13 +150,18 @@ def _prepare(
     if threads:
         torch.set_num_threads(threads)
     steps = STEPS if kind == "optimizer" else max(1, run.task.train_rows // run.batch)
-    action = (_optimizer if kind == "optimizer" else _training)(run, replicas, device)
+    action, _weights[place] = (_optimizer if kind == "optimizer" else _training)(run, replicas, device)
     _clocks[place] = _clock(action, device, steps, slowdown)
     return steps
 
 
 def _sample(place: int) -> float:
     return _clocks[place]()
+
+
+def _finite(place: int) -> bool:
+    """Whether an arm's weights still are; those that are not take less time."""
+    return bool(_weights[place]().isfinite().all())
 
 
 def _check(request: Request) -> None:
@@ -161,7 +176,11 @@ def _check(request: Request) -> None:
             raise UsageError(f"{name} must be at least {least} and at most {most}, not {value:g}")
 
 
-def _optimizer(run: RunSpec, replicas: int, device: torch.device) -> clock.Action:
+Prepared = tuple[clock.Action, Callable[[], Tensor]]
+"""What is timed, and the weights that it changes."""
+
+
+def _optimizer(run: RunSpec, replicas: int, device: torch.device) -> Prepared:
     """Some steps of the optimizer alone, with the same gradients again and again."""
     slices = layout(run.model, run.task.vocabulary, run.task.classes)
     generator = torch.Generator().manual_seed(0)
@@ -178,15 +197,17 @@ def _optimizer(run: RunSpec, replicas: int, device: torch.device) -> clock.Actio
         for _ in range(STEPS):
             optimizer.step(gradients)
 
-    return action
+    return action, lambda: weights.flat
 
 
-def _training(run: RunSpec, replicas: int, device: torch.device) -> clock.Action:
+def _training(run: RunSpec, replicas: int, device: torch.device) -> Prepared:
     """An epoch of training, without evaluation."""
     ensemble = Ensemble(run, replicas, device)
     for slot in range(replicas):
         ensemble.load(slot, replace(run, replica=slot))
-    return ensemble.train
+    return ensemble.train, lambda: torch.cat(
+        [w.flatten() for i in range(replicas) for w in ensemble.weights(i).values()]
+    )
 
 
 def _clock(action: clock.Action, device: torch.device, steps: int, slowdown: float) -> Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -12,24 +12,25 @@ from grokbench.perf import SLOWDOWN, Request, Result, Timing, run, self_test
 from grokbench.report import export, github
 
 HEADER = ("", "baseline", "candidate", "ratio", "99 % interval", "quads", "verdict")
-_STYLE = {"slower": "bold red", "faster": "bold green", "alike": "green"}
+_STYLE = {"slower": "bold red", "faster": "bold green", "alike": "green", "undecided": "yellow"}
 
 
 def main(request: Request, json: str | None, *, test: bool = False) -> bool:
     """Time, print, and write JSON if asked to; True if nothing is slower, or if the self-test went well."""
     if json:
         export.check(json)
+    sys.stderr.write(f"racing two kinds of step, about {2 * request.seconds:g} seconds or a little more\n")
     out = sys.stderr if json == "-" else sys.stdout
     color = out.isatty()
     if not test:
         result = run(request)
         out.write(text(result, color=color))
-        publish(result, out)
+        github.annotate(publish(result), out)
         if json:
             export.write_line(json, document(result))
         return not result.slower
     same, slowed = self_test(request)
-    quiet = all(timing.verdict == "alike" for timing in same.timings)
+    quiet = all(timing.verdict in ("alike", "undecided") for timing in same.timings)
     seen = all(timing.verdict == "slower" for timing in slowed.timings)
     out.write("The baseline against itself:\n" + text(same, color=color))
     out.write(f"\nThe same with {SLOWDOWN:g} times planted:\n" + text(slowed, color=color))
@@ -71,7 +72,8 @@ def text(result: Result, *, color: bool = False) -> str:
         out.add_row(*cells, Text(verdict, _STYLE[verdict]))
     console.print(out)
     r, here = result.request, result.provenance
-    names = f"{result.arms[1].name} against {result.arms[0].name}"
+    there = f" from {r.candidate_path}" * bool(r.candidate_path)
+    names = f"{r.candidate}{there} against {r.baseline}"
     where = here.device if here.device != "cpu" else here.processor
     limits = f"flagged beyond {r.margin:.0%} and {1e6 * r.floor:g} µs a step"
     console.print(f"{names}: {r.replicas} replicas of {r.preset}, {limits}")
@@ -110,12 +112,12 @@ def document(result: Result) -> dict[str, Any]:
     }
 
 
-def publish(result: Result, stream: TextIO | None = None) -> None:
-    """The step summary, and an annotation for what is slower."""
+def publish(result: Result) -> list[github.Note]:
+    """A section of the step's summary; a note for what is slower."""
     title = f"grokbench perf: {result.arms[1].name}"
-    notes = [
+    github.publish(title, github.table(HEADER, [_row(t) for t in result.timings]))
+    return [
         github.Note("error", title, f"{t.name} takes {t.race.ratio:.2f} times as long")
         for t in result.timings
         if t.verdict == "slower"
     ]
-    github.publish(title, github.table(HEADER, [_row(t) for t in result.timings]), notes, stream)

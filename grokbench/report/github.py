@@ -38,9 +38,14 @@ def _cell(text: str) -> str:
 
 
 def publish(title: str, body: str, notes: Sequence[Note] = (), stream: TextIO | None = None) -> None:
-    """Append to the step's summary, and print annotations, the gravest first; nothing outside GitHub Actions."""
+    """Append to the step's summary, and annotate; nothing outside GitHub Actions."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         _append(Path(path), f"### {title}\n\n{body}\n")
+    annotate(notes, stream)
+
+
+def annotate(notes: Sequence[Note], stream: TextIO | None = None) -> None:
+    """Print annotations, the gravest first; nothing outside GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         out = stream or sys.stdout
         for note in _most(sorted(notes, key=lambda note: LEVELS.index(note.level))):
@@ -49,8 +54,9 @@ def publish(title: str, body: str, notes: Sequence[Note] = (), stream: TextIO | 
 
 def _append(path: Path, text: str) -> None:
     """As much of the text as the limit leaves room for, to the end of a line."""
-    there = path.stat().st_size if path.exists() else 0
-    content, room = text.encode(), SUMMARY_BYTES - there
+    before = path.read_bytes() if path.exists() else b""
+    content = b"\n" * (not before.endswith(b"\n") and bool(before)) + text.encode()
+    room = SUMMARY_BYTES - len(before)
     if len(content) > room:
         kept = content[: max(0, room - len(_CUT.encode()))].rpartition(b"\n")[0]
         content = kept + _CUT.encode() if kept else b""

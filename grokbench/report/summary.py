@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TextIO
 
 from grokbench.report import github
 from grokbench.report.github import Note
@@ -12,13 +11,14 @@ from grokbench.verdict import Status, Verdict
 FINDING = ("optimizer", "check", "outcome", "text")
 
 
-def verdicts(found: Sequence[Verdict], *, strict: bool, stream: TextIO | None = None) -> None:
-    """A row for each verdict; annotations for asserted claims that are refuted, or undecided."""
+def verdicts(found: Sequence[Verdict], *, strict: bool) -> list[Note]:
+    """A row for each verdict in the step's summary; notes on asserted claims that are refuted, or undecided."""
     rows = [(v.claim, str(v.cell or "pooled"), _ratio(v), str(v.pairs), v.status.value, v.reason) for v in found]
     levels = {Status.REFUTED: "error", Status.INCONCLUSIVE: "error" if strict else "warning"}
     notes = [Note(levels[v.status], v.id, v.reason) for v in found if v.question.asserted and v.status in levels]
     header = ("claim", "cell", "time ratio", "pairs", "verdict", "why")
-    github.publish("grokbench: claims", github.table(header, rows), notes, stream)
+    github.publish("grokbench: claims", github.table(header, rows))
+    return notes
 
 
 def _ratio(v: Verdict) -> str:
@@ -27,7 +27,8 @@ def _ratio(v: Verdict) -> str:
     return f"{v.ratio:.2f}" + (f" ({v.interval[0]:.2f}–{v.interval[1]:.2f})" if v.interval else "")
 
 
-def findings(found: Sequence[Sequence[str]], stream: TextIO | None = None) -> None:
-    """Rows of `FINDING`; annotations for what breaks."""
+def findings(found: Sequence[Sequence[str]]) -> list[Note]:
+    """Rows of `FINDING` in the step's summary; notes on what breaks."""
     notes = [Note("error", name, f"{check}: {text}") for name, check, outcome, text in found if outcome == "breaks"]
-    github.publish("grokbench: conformance", github.table(FINDING, found), notes, stream)
+    github.publish("grokbench: conformance", github.table(FINDING, found))
+    return notes
