@@ -6,8 +6,8 @@ Two kinds of pairs of one optimizer with itself. *Twins* are pairs as a gate has
 optimizer rounds otherwise (records/twins.jsonl: AdamW and Muon of the preset smoke, 32 pairs each, `eps` doubled);
 which of the two is the candidate is drawn, so that neither is earlier. *Strangers* are any two replicas of AdamW in one
 cell of the preset ci (records/ci.jsonl), as if nothing were left of the pairing. Pairs are drawn with replacement; a
-regression is planted by making the candidate's times that many times as late, and censored at the budget. The gate has
-its default margin, level and number of pairs.
+regression is planted in all or some of the candidate's runs, which are censored at the budget. The gate has its default
+margin, level and number of pairs.
 
 records/twins.jsonl is made by `python benchmarks/gates.py --keep STORE`, which trains what the store lacks.
 """
@@ -34,8 +34,26 @@ from grokbench.trainer import Trainer
 FOLDER = Path(__file__).parent / "records"
 TWINS = {"adamw": "adamw(eps=2e-8)", "muon": "muon(eps=2e-8)"}
 PAIRS = 32
-FACTORS = (1.0, 1.1, 1.25, 1.5)
 STRANGERS = ("add-softmax", "sub-softmax", "div-softmax", "exp-softmax")
+
+
+class Change(NamedTuple):
+    """What is planted: so large a share of the candidate's runs is a factor later; an infinite one never groks."""
+
+    name: str
+    factor: float
+    share: float = 1.0
+
+
+CHANGES = (
+    Change("nothing", 1.0),
+    Change("all 10 % later", 1.1),
+    Change("all 25 % later", 1.25),
+    Change("all 50 % later", 1.5),
+    Change("one in ten never groks", np.inf, 0.1),
+    Change("one in four never groks", np.inf, 0.25),
+    Change("one in five is 3 times as late", 3.0, 0.2),
+)
 
 
 class Pool(NamedTuple):
@@ -84,15 +102,16 @@ def strangers() -> list[Pool]:
     return pools
 
 
-def draw(rng: np.random.Generator, pool: Pool, count: int, factor: float) -> Evidence:
-    """So many pairs, the candidate's times a factor later."""
+def draw(rng: np.random.Generator, pool: Pool, count: int, change: Change) -> Evidence:
+    """So many pairs, with a change of the candidate."""
     one = rng.integers(0, len(pool.baseline), count)
     other = one if pool.paired else rng.integers(0, len(pool.candidate), count)
     arms = np.stack([pool.baseline[one], pool.candidate[other]])
     swapped = rng.random(count) < 0.5
     arms[:, swapped] = arms[::-1, swapped]
     baseline, candidate = arms
-    late = np.minimum(candidate * factor, pool.never)
+    struck = rng.random((count, 1)) < change.share
+    late = np.minimum(np.where(struck, candidate * change.factor, candidate), pool.never)
     samples = [Sample(times[:, 0], times[:, 1], times[:, 0]) for times in (baseline, late)]
     return compare("first", 1.0, pool.cell, pool.cell.task, samples[0], samples[1], pool.never)
 
@@ -103,9 +122,9 @@ def first(e: Evidence, count: int) -> Evidence:
     return compare("first", 1.0, e.cell, e.block, samples[0], samples[1], e.never)
 
 
-def one_gate(rng: np.random.Generator, pool: Pool, factor: float) -> tuple[Outcome, int]:
+def one_gate(rng: np.random.Generator, pool: Pool, change: Change) -> tuple[Outcome, int]:
     """The outcome of a simulated gate, and the pairs that it took."""
-    everything = draw(rng, pool, gate.MAX_PAIRS, factor)
+    everything = draw(rng, pool, gate.MAX_PAIRS, change)
     for count in looks(gate.MAX_PAIRS):
         outcome, _ = rule([first(everything, count)], gate.MARGIN, gate.LEVEL)
         if outcome is not Outcome.INCONCLUSIVE:
@@ -113,10 +132,10 @@ def one_gate(rng: np.random.Generator, pool: Pool, factor: float) -> tuple[Outco
     return outcome, count
 
 
-def rates(pools: list[Pool], factor: float, gates: int, seed: int = 0) -> tuple[float, float, float, float]:
+def rates(pools: list[Pool], change: Change, gates: int, seed: int = 0) -> tuple[float, float, float, float]:
     """Shares of REGRESSION, of PASS or IMPROVED, and of INCONCLUSIVE, and the mean number of pairs."""
     rng = np.random.default_rng(seed)
-    found = [one_gate(rng, pools[i % len(pools)], factor) for i in range(gates)]
+    found = [one_gate(rng, pools[i % len(pools)], change) for i in range(gates)]
     kinds = ({Outcome.REGRESSION}, {Outcome.PASS, Outcome.IMPROVED}, {Outcome.INCONCLUSIVE})
     bad, fine, open_ = (float(np.mean([outcome in kind for outcome, _ in found])) for kind in kinds)
     return bad, fine, open_, float(np.mean([count for _, count in found]))
@@ -143,13 +162,12 @@ def main() -> None:
     if options.keep:
         keep(options.keep)
     kinds = {f"twins, {name}": pools for name, pools in twins().items()} | {"strangers": strangers()}
-    print("| pairs | candidate later by | REGRESSION | PASS or IMPROVED | INCONCLUSIVE | mean pairs |")
+    print("| pairs | planted | REGRESSION | PASS or IMPROVED | INCONCLUSIVE | mean pairs |")
     print("|---|---|---|---|---|---|")
     for kind, pools in kinds.items():
-        for factor in FACTORS:
-            bad, fine, open_, pairs = rates(pools, factor, options.gates)
-            later = f"{factor - 1:.0%}" if factor > 1 else "nothing"
-            print(f"| {kind} | {later} | {bad:.3f} | {fine:.3f} | {open_:.3f} | {pairs:.1f} |")
+        for change in CHANGES:
+            bad, fine, open_, pairs = rates(pools, change, options.gates)
+            print(f"| {kind} | {change.name} | {bad:.3f} | {fine:.3f} | {open_:.3f} | {pairs:.1f} |")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ def knobs(spec: OptimizerSpec) -> dict[str, object]:
             parameters = dict(inspect.signature(registry.load(spec.name)).parameters)
         except (TypeError, ValueError):
             parameters = {}
-        found = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        for name, p in parameters.items():
+            switch = p.annotation in (bool, "bool") and not isinstance(p.default, bool)
+            if p.default is not p.empty:
+                found[name] = False if switch else p.default  # some have a default of their own kind
         found = {name: value for name, value in found.items() if name not in _inert(spec)}
     found |= dict(spec.hyperparameters)
     return {name: value for name, value in found.items() if isinstance(value, bool) or value is None or numeric(value)}
