@@ -88,4 +88,4 @@ def test_a_gate_trains_the_candidate_there(capsys):
 def test_a_race_runs_each_arm_in_its_own(capsys):
     race = ["perf", "--preset", "tiny", "--replicas", "1", "--seconds", "0.01", "--margin", "10"]
     assert cli.main([*race, *BOTH, "../broken"]) == 0
-    assert "theirs:Mine against mine:Mine" in capsys.readouterr().out
+    assert "mine:Mine from ../broken against mine:Mine" in capsys.readouterr().out

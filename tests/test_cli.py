@@ -233,11 +233,11 @@ def test_doctor_describes_the_machine(capsys):
         assert name in out
 
 
-def test_a_killed_run_and_a_second_call_give_the_records_of_an_undisturbed_one(tmp_path):
-    command = [sys.executable, "-c", _MAIN, "run", "--preset", "tiny", "--softmax", "softmax", "--store"]
+def test_a_killed_run_and_a_second_call_give_the_records_of_an_undisturbed_one(capsys):
+    arguments = ["run", "--preset", "tiny", "--softmax", "softmax", "--store"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    subprocess.run([*command, "whole.sqlite"], env=environment, check=True, capture_output=True)
-    process = subprocess.Popen([*command, "killed.sqlite"], env=environment, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", _MAIN, *arguments, "killed.sqlite"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     while process.poll() is None and not _some(Path("killed.sqlite")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -245,7 +245,8 @@ def test_a_killed_run_and_a_second_call_give_the_records_of_an_undisturbed_one(t
     Store("killed.sqlite").close()
     survived = len(_rows(Path("killed.sqlite")))
     assert 0 < survived < 24
-    subprocess.run([*command, "killed.sqlite"], env=environment, check=True, capture_output=True)
+    for store in ("killed.sqlite", "whole.sqlite"):
+        assert run(capsys, *arguments, store)[0] == 0
     assert [r[:2] for r in _rows(Path("killed.sqlite"))] == [r[:2] for r in _rows(Path("whole.sqlite"))]
 
 

@@ -18,7 +18,7 @@ from grokbench.verdict import Status, judge, pool
 BUDGET = 100
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     baseline=st.integers(1, 250),
     candidate=st.integers(1, 250),

@@ -170,6 +170,8 @@ class _Gate:
             before = tuple(self._baseline.golden[str(cell)] for cell in cells)
         elif self._trainable():
             before = golden(runs(baseline), device, EPOCHS)
+            if baseline.fingerprint != unmarked(baseline.fingerprint) and marked(self._bare(), before) != baseline:
+                before = None  # what is found here under its name is not what it was
         after = self._checkout.golden(own, device, EPOCHS) if self._checkout else golden(own, device, EPOCHS)
         if before is not None and self._baseline.records is None:
             baseline = marked(baseline, before)
@@ -182,10 +184,14 @@ class _Gate:
         if self._baseline.records is None or optimizer.fingerprint is None:
             return True
         try:
-            here = registry.parse(str(optimizer))
-            return here == replace(optimizer, fingerprint=unmarked(optimizer.fingerprint))
+            return registry.parse(str(optimizer)) == self._bare()
         except UsageError:
             return False
+
+    def _bare(self) -> OptimizerSpec:
+        """The baseline without the mark."""
+        optimizer = self._baseline.optimizer
+        return replace(optimizer, fingerprint=unmarked(optimizer.fingerprint))
 
     def _pairs(self, differs: int | None) -> Result:
         request, setting = self._request, self._setting
