@@ -164,7 +164,7 @@ def found(optimizer, name):
     return examine(registry.parse(optimizer), name)
 
 
-@pytest.mark.parametrize("optimizer", [*registry.BUILT_IN, "torch.optim:Muon(parameters='matrices')"])
+@pytest.mark.parametrize("optimizer", registry.BUILT_IN)
 def test_good_optimizers_conform(optimizer):
     findings = list(conformance(registry.parse(optimizer)))
     assert [f.check for f in findings] == list(CHECKS)
@@ -228,6 +228,14 @@ def test_knobs_that_act_late_or_beside_another_are_not_dead():
     assert finding.outcome is Outcome.HOLDS
     assert finding.text == "each of 3 changes the weights; floor only together with switch"
     assert "dampening only together with momentum" in found("torch.optim:SGD", "no dead knobs").text
+
+
+def test_torchs_muon_orthogonalises_and_decays_apart():
+    muon = "torch.optim:Muon(parameters='matrices')"
+    assert found(muon, "spectrum").text.endswith("no ratio is promised")
+    assert 1 < float(found(muon, "spectrum").text.partition(" is ")[2].partition(";")[0]) < 1.87
+    assert found(muon, "weight decay").text == "decoupled: a step takes lr · weight_decay of the hidden matrices"
+    assert found(muon, "state_dict").outcome is Outcome.HOLDS
 
 
 def test_a_declared_condition_is_what_counts():

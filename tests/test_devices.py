@@ -18,7 +18,8 @@ def host(tmp_path, monkeypatch):
     tool.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n3\\n'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv(devices.VISIBLE, raising=False)
+    for name in (devices.VISIBLE, "PYTEST_XDIST_WORKER"):  # these tests may run in a worker themselves
+        monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
 

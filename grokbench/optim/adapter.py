@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -118,7 +120,15 @@ def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> 
             if out_of_memory(error) or isinstance(error, UsageError):
                 raise
             when = f"failed at step {count}" if count else "could not be made"
-            raise UsageError(f"the optimizer {spec.name} {when}: {type(error).__name__}: {error}") from error
+            what = f"{type(error).__name__}: {error}{_place(error)}"
+            raise UsageError(f"the optimizer {spec.name} {when}: {what}") from error
+
+
+def _place(error: Exception) -> str:
+    """The last line outside of torch and of grokbench that led to an error, if there is one."""
+    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def out_of_memory(error: BaseException) -> bool:
