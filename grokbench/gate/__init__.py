@@ -105,7 +105,7 @@ def run(request: Request, listener: Listener | None = None) -> Result:
         elif kind == "store":
             baseline = baselines.from_store(request.baseline, setting)
         else:
-            baseline = Baseline(request.baseline, registry.parse(request.baseline, texts))
+            baseline = Baseline(registry.parse(request.baseline, texts))
         return _Gate(request, setting, baseline, candidate, checkout, listener).answer()
     finally:
         if checkout:
@@ -271,5 +271,5 @@ def save(path: str, text: str, request: Request, pairs: int, listener: Listener 
     finally:
         trainer.close()
         store.close()
-    baselines.save(path, text, optimizer, setting, baselines.by_cell(setting.cells, digests), records, pairs)
+    baselines.save(path, optimizer, setting, baselines.by_cell(setting.cells, digests), records, pairs)
     return setting

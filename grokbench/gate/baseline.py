@@ -36,7 +36,6 @@ class Baseline:
     pairs: how many replicas are there in every cell, None if more can be trained.
     """
 
-    label: str
     optimizer: OptimizerSpec
     golden: Goldens | None = None
     records: Mapping[str, Record] | None = None
@@ -102,7 +101,7 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
         golden = {str(cell): tuple(map(str, content["golden"][str(cell)])) for cell in setting.cells}
         if {len(digests) for digests in golden.values()} != {EPOCHS}:
             raise refuse(f"has golden trajectories that are not of {EPOCHS} epochs")
-        return Baseline(str(content["label"]), optimizer, golden, records, min(counts))
+        return Baseline(optimizer, golden, records, min(counts))
     except UsageError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -122,7 +121,6 @@ def _checked(time: GrokTime, budget: int) -> GrokTime:
 
 def save(
     path: str,
-    label: str,
     optimizer: OptimizerSpec,
     setting: Setting,
     golden: Goldens,
@@ -141,7 +139,6 @@ def save(
         "preset": setting.preset.name,
         "budget": setting.budget,
         "device": setting.device,
-        "label": label,
         "optimizer": dataclasses.asdict(optimizer),
         "provenance": next(iter(records.values())).provenance.as_dict(),
         "golden": golden,
@@ -166,7 +163,7 @@ def from_store(path: str, setting: Setting) -> Baseline:
                 counts.append(_unbroken(setting.runs(cell, optimizer, len(specs)), own))
                 records |= own
             if min(counts):
-                found[optimizer] = Baseline(str(optimizer), optimizer, None, records, min(counts))
+                found[optimizer] = Baseline(optimizer, None, records, min(counts))
     finally:
         store.close()
     if not found:

@@ -110,8 +110,8 @@ def _ratios(cells: Sequence[Evidence]) -> tuple[float, float]:
 def _tests(cells: Sequence[Evidence], margin: float) -> Tests:
     tasks = _tasks(cells)
 
-    def p(*needed: Floats) -> float:
-        return min(1.0, float(np.exp(-max(sequential.log_e_sizes(x)[-1] for x in needed))))
+    def p(side: Floats) -> float:
+        return min(1.0, float(np.exp(-sequential.log_e_sizes(side)[-1])))
 
     def guarded(side: Callable[[Sequence[Evidence]], Floats]) -> float:
         """Of all tasks together or of the worst, corrected for looking at both."""
@@ -125,7 +125,7 @@ def _tests(cells: Sequence[Evidence], margin: float) -> Tests:
         rare=guarded(lambda own: -_missing(own, margin)),
         fine=p(_differences(cells, "first", margin)),
         fine_sustained=p(_differences(cells, "sustained", margin)),
-        few=min(1.0, float(np.exp(-sequential.log_e_share(_far(cells, margin), SHARE)[-1]))),
+        few=min(1.0, float(np.exp(-sequential.log_e_share(_far(cells), SHARE)[-1]))),
         early=p(_differences(cells, "first", 0.0)),
     )
 
@@ -171,11 +171,11 @@ def _missing(cells: Sequence[Evidence], margin: float) -> Floats:
     return _in_order(cells, [(c >= never).astype(np.float64) - (b >= never) for (c, b), never in cuts])
 
 
-def _far(cells: Sequence[Evidence], margin: float) -> Floats:
+def _far(cells: Sequence[Evidence]) -> Floats:
     """1 where the candidate is `FAR` times as late or did not grok, −1 where the baseline is or did not."""
     found = []
     for e in cells:
-        c, b = _cut(e, "first", margin)
+        c, b = _cut(e, "first", 0.0)
         lost = (c >= FAR * b) | ((c >= e.never) & (b < e.never))
         won = (b >= FAR * c) | ((b >= e.never) & (c < e.never))
         found.append(lost.astype(np.float64) - won)
@@ -198,7 +198,7 @@ def _more(cells: Sequence[Evidence], margin: float, level: float) -> int | None:
         return log_e(path)[:, n:] >= -math.log(bound)
 
     alarmed = [reached(side, level / 3) for side in (*late, -_missing(cells, margin))]
-    few = reached(_far(cells, margin), level, lambda d: sequential.log_e_share(d, SHARE))
+    few = reached(_far(cells), level, lambda d: sequential.log_e_share(d, SHARE))
     passed = np.logical_and.reduce([few, *(reached(side, level) for side in fine)])
     share = np.logical_or.accumulate(np.logical_or.reduce([passed, *alarmed]), 1).mean(0)
     return -(-(int((share >= POWER).argmax()) + 1) // tasks) if share[-1] >= POWER else None
