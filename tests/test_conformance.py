@@ -299,7 +299,7 @@ def test_one_optimizer_is_too_few_for_claims(pytester):
     assert result.ret == pytest.ExitCode.INTERRUPTED
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(testing.matrices(condition=100.0))
 def test_matrices_have_spectra_of_the_chosen_condition(matrix):
     values = torch.linalg.svdvals(matrix)

@@ -89,7 +89,7 @@ def close(actual: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns"), [(n, n) for n in SIDES] + [(n, 2 * n + 3) for n in SIDES] + [(200, 100), (33, 20), (37, 1)]
+    ("rows", "columns"), [(n, n) for n in SIDES] + [(n, 2 * n + 3) for n in SIDES[:-1]] + [(200, 100), (33, 20), (37, 1)]
 )
 def test_orthogonalize_equals_the_polynomial_and_the_plain_form(rows: int, columns: int, device: str) -> None:
     g = normal(rows, columns)

@@ -16,7 +16,7 @@ null = importlib.util.module_from_spec(spec)
 sys.modules["null"] = null
 spec.loader.exec_module(null)
 
-TABLES = 60
+TABLES = 40
 SLOW = ("sign flips, pooled", "spread, pooled")  # thousands of sampled patterns a table
 
 

@@ -13,7 +13,7 @@ from grokbench import rng
 from grokbench.rng import Stream
 
 ONES = 0xFFFFFFFF
-quick = settings(deadline=None, max_examples=50)
+quick = settings(deadline=None, max_examples=30)
 word = st.integers(0, ONES)
 any_key = st.integers(0, 2**64 - 1)
 

@@ -108,7 +108,7 @@ def test_a_share_leaves_rows_on_both_sides() -> None:
     assert TaskSpec("add", 0.75, 2).train_rows == 3
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     name=st.sampled_from(spec.MODULAR_TASKS),
     modulus=st.integers(2, 113).filter(spec.is_prime),

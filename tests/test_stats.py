@@ -32,7 +32,7 @@ def p_values(differences: list[int] | list[float], seed: int = 0) -> tuple[float
     return stats.sign_flip(np.array(differences, float), np.random.default_rng(seed))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(DIFFERENCES)
 def test_sign_flip_is_the_full_enumeration(differences: list[int]) -> None:
     assert p_values(differences) == pytest.approx(enumerated(differences), abs=1e-12)
