@@ -24,6 +24,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 KERNELS = {"stablemax": losses.stablemax_loss, "sparsemax": losses.sparsemax_loss}
 every = pytest.mark.parametrize("name", KERNELS)
 SIDES = (1, 5, 16, 31, 64, 100, 128)
+SHAPES = [*((n, n) for n in SIDES), *((n, 2 * n + 3) for n in SIDES[:-1]), (200, 100), (33, 20), (37, 1)]
 INF, NAN = float("inf"), float("nan")
 
 
@@ -88,9 +89,7 @@ def close(actual: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
     torch.testing.assert_close(actual.double(), wanted.double(), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    ("rows", "columns"), [(n, n) for n in SIDES] + [(n, 2 * n + 3) for n in SIDES[:-1]] + [(200, 100), (33, 20), (37, 1)]
-)
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
 def test_orthogonalize_equals_the_polynomial_and_the_plain_form(rows: int, columns: int, device: str) -> None:
     g = normal(rows, columns)
     result = fused(g, device)
