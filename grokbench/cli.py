@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
-        _parser().error(f"{options.command}: unrecognized arguments: {' '.join(unknown)}")
+        name = f"grokbench {options.command}"
+        _parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
             stream.reconfigure(errors="replace")

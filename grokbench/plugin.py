@@ -332,7 +332,8 @@ def _asked(answer: Callable[[], Any]) -> Any:
     try:
         return answer()
     except (UsageError, TypeError) as error:
-        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+        reason = f"{type(error).__name__}: {error}"
+    pytest.fail(reason, pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

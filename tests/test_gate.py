@@ -262,3 +262,21 @@ def test_the_answer_is_an_object_that_a_test_can_ask(tmp_path):
     assert result.passed
     assert repr(result).startswith("PASS: bit-identical")
     assert result.differs is None
+
+
+def test_the_fixture_refuses_without_a_traceback(pytester):
+    pytester.makepyfile("def test_it(grok_gate): grok_gate(baseline='nosuch.json', candidate='muon')")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["UsageError: there is no file nosuch.json"])
+    result.stdout.no_fnmatch_line("*During handling*")
+
+
+def test_a_misspelt_option_names_the_command(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run(capsys, "--baseline", "muon", "--candidate", "sgd", "--budgt", "60")
+    assert exit_.value.code == 2
+    assert (
+        "grokbench gate: error: unrecognized arguments: --budgt 60; see grokbench gate --help"
+        in capsys.readouterr().err
+    )
