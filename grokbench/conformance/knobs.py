@@ -83,7 +83,7 @@ def dead_knobs(
         if not numeric(value):
             continue
         if isinstance(value, list | tuple) and len(value) > 1:
-            silent = [i for i in range(len(value)) if not _entry_acts(spec, name, value, i, outcome, plain)]
+            silent = [i for i in range(len(value)) if _entry_is_dead(spec, name, value, i, outcome, plain)]
             if silent and len(silent) < len(value):
                 dead += [f"{name}[{i}]" for i in silent]
                 continue
@@ -102,15 +102,20 @@ def dead_knobs(
     return dead, stuck, joint
 
 
-def _entry_acts(
+def _entry_is_dead(
     spec: OptimizerSpec, name: str, value: Any, place: int, outcome: Outcome, plain: Mapping[float, Tensor | None]
 ) -> bool:
-    """Whether another number in this place of a row changes the weights, at first or after many steps."""
-    many = {SCALES[0]: outcome(spec, SCALES[0], MANY_STEPS)}
+    """Whether other numbers in this place of a row are accepted and change nothing, at first or after many steps."""
     rows = [(*value[:place], other, *value[place + 1 :]) for other in variations(value[place])]
-    return any(_acts(spec, name, row, outcome, plain, False)[1] for row in rows) or any(
-        _acts(spec, name, row, outcome, many, False, MANY_STEPS)[1] for row in rows[:FEW]
-    )
+    tried = False
+    for row in rows:
+        tried, acts = _acts(spec, name, row, outcome, plain, tried)
+        if acts:
+            return False
+    if not tried:
+        return False
+    many = {SCALES[0]: outcome(spec, SCALES[0], MANY_STEPS)}
+    return not any(_acts(spec, name, row, outcome, many, False, MANY_STEPS)[1] for row in rows[:FEW])
 
 
 def _acts(
