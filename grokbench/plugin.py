@@ -297,7 +297,7 @@ def grok_gate(request: pytest.FixtureRequest) -> Callable[..., GateResult]:
     def ask(**asked: Any) -> GateResult:
         options = _options(request.config)
         shared = {"store": options.store, "device": options.device, "threads": options.threads}
-        result: GateResult = _asked(lambda: gate.run(gate.Request(**{**shared, **asked})))
+        result: GateResult = _asked(gate.Request, gate.run, {**shared, **asked})
         found = {"outcome": result.outcome.value, "reason": result.reason, "identical": result.identical}
         request.node.user_properties += [(f"grok_gate_{name}", value) for name, value in found.items()]
         request.node.user_properties += [(_NOTE, tuple(note)) for note in report.publish(result)]
@@ -315,7 +315,7 @@ def grok_perf(request: pytest.FixtureRequest) -> Callable[..., PerfResult]:
     def ask(**asked: Any) -> PerfResult:
         options = _options(request.config)
         shared = {"device": options.device, "threads": options.threads}
-        result: PerfResult = _asked(lambda: perf.run(perf.Request(**{**shared, **asked})))
+        result: PerfResult = _asked(perf.Request, perf.run, {**shared, **asked})
         for timing in result.timings:
             figures = f"{timing.verdict} {timing.race.ratio:.3f}"
             request.node.user_properties.append((f"grok_perf_{timing.name.replace(' ', '_')}", figures))
@@ -325,14 +325,16 @@ def grok_perf(request: pytest.FixtureRequest) -> Callable[..., PerfResult]:
     return ask
 
 
-def _asked(answer: Callable[[], Any]) -> Any:
+def _asked(make: Callable[..., Any], answer: Callable[[Any], Any], fields: dict[str, Any]) -> Any:
     """The answer; what cannot be asked fails the test without a traceback through grokbench."""
-    from grokbench.spec import UsageError
+    from grokbench.spec import UsageError, choose
 
     try:
-        return answer()
-    except (UsageError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
+        for name in fields:
+            choose("argument", name, tuple(make.__dataclass_fields__))  # type: ignore[attr-defined]
+        return answer(make(**fields))
+    except UsageError as error:
+        reason = str(error)
     pytest.fail(reason, pytrace=False)
 
 

@@ -265,10 +265,17 @@ def test_the_answer_is_an_object_that_a_test_can_ask(tmp_path):
 
 
 def test_the_fixture_refuses_without_a_traceback(pytester):
-    pytester.makepyfile("def test_it(grok_gate): grok_gate(baseline='nosuch.json', candidate='muon')")
+    pytester.makepyfile(
+        """
+        def test_file(grok_gate):
+            grok_gate(baseline="nosuch.json", candidate="muon")
+        def test_name(grok_gate):
+            grok_gate(baseline="muon", candidate="muon", pairs=3)
+        """
+    )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["UsageError: there is no file nosuch.json"])
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["there is no file nosuch.json", "unknown argument 'pairs': choose from baseline, *"])
     result.stdout.no_fnmatch_line("*During handling*")
 
 

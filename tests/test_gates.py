@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from scripts import load
 
-PATH = Path(__file__).parents[1] / "benchmarks" / "gates.py"
-spec = importlib.util.spec_from_file_location("gates", PATH)
-assert spec
-assert spec.loader
-gates = importlib.util.module_from_spec(spec)
-sys.modules["gates"] = gates
-spec.loader.exec_module(gates)
+gates = load("gates")
 
 GATES = 40
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from scripts import load
 
-PATH = Path(__file__).parents[1] / "benchmarks" / "null.py"
-spec = importlib.util.spec_from_file_location("null", PATH)
-assert spec
-assert spec.loader
-null = importlib.util.module_from_spec(spec)
-sys.modules["null"] = null
-spec.loader.exec_module(null)
+null = load("null")
 
 TABLES = 40
 SLOW = ("sign flips, pooled", "spread, pooled")  # thousands of sampled patterns a table

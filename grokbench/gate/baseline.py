@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,14 +154,14 @@ def from_store(path: str, setting: Setting) -> Baseline:
     try:
         specs = [json.loads(spec) for spec in store.search("").values()]
         found = {}
-        for fields in {json.dumps(spec["optimizer"], sort_keys=True) for spec in specs}:
+        for fields, most in Counter(json.dumps(spec["optimizer"], sort_keys=True) for spec in specs).items():
             optimizer = _optimizer(json.loads(fields))
             counts: list[int] = []
             records: dict[str, Record] = {}
             for cell in setting.cells:
-                own = store.get(run.digest for run in setting.runs(cell, optimizer, len(specs)))
+                own = store.get(run.digest for run in setting.runs(cell, optimizer, most))
                 own = {d: r for d, r in own.items() if (r.provenance.device == "cpu") == (setting.device == "cpu")}
-                counts.append(_unbroken(setting.runs(cell, optimizer, len(specs)), own))
+                counts.append(_unbroken(setting.runs(cell, optimizer, most), own))
                 records |= own
             if min(counts):
                 found[optimizer] = Baseline(optimizer, None, records, min(counts))

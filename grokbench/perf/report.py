@@ -19,7 +19,8 @@ def main(request: Request, json: str | None, *, test: bool = False) -> bool:
     """Time, print, and write JSON if asked to; True if nothing is slower, or if the self-test went well."""
     if json:
         export.check(json)
-    sys.stderr.write(f"racing two kinds of step, about {2 * request.seconds:g} seconds or a little more\n")
+    races = 4 if test else 2
+    sys.stderr.write(f"{races} races of about {request.seconds:g} seconds, or as long as 24 quads take\n")
     out = sys.stderr if json == "-" else sys.stdout
     color = out.isatty()
     if not test:
