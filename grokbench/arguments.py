@@ -144,7 +144,7 @@ def _perf_parser(commands: Any) -> None:
     perf.add_argument("--floor", type=float, metavar="US", help="microseconds a step that do not count (default: 20)")
     perf.add_argument("--json", metavar="PATH", help="write all samples as JSON; - for standard output")
     perf.add_argument("--device", metavar="DEVICE", help="auto, cpu or cuda (default: auto)")
-    perf.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's own choice)")
+    perf.add_argument("--threads", type=int, metavar="N", help="processor threads (default: 1, as in training)")
 
 
 def _shared(parser: argparse.ArgumentParser, what: str | None) -> None:
@@ -156,4 +156,6 @@ def _shared(parser: argparse.ArgumentParser, what: str | None) -> None:
     if what:
         parser.add_argument("--json", metavar="PATH", help=f"write {what} as JSON; - for standard output")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's own choice)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processes of one thread each, on a processor (default: its cores)"
+    )

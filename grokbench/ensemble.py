@@ -1,16 +1,18 @@
 """E slots, one batched program: train, evaluate, load and select replicas of runs of one shape.
 
 Nothing that one slot computes depends on another slot, on the slot's number or on how many slots there are:
-every product is one slice of a batched product, every slot's data begin on a cache line, and element-wise
-functions round each element alike wherever it lies. So a run's record is bit-identical alone and in company.
+every product is one slice of a batched product, every slot's data begin on a cache line, element-wise functions
+round each element alike wherever it lies, and all of it is computed in one thread (see `frame`). So a run's record is
+bit-identical alone and in company.
 
 Shapes: E replicas, Q questions of a task, B rows of a batch (R with padding), T tokens, C classes, P parameters.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from torch import Tensor
 from grokbench import rng, tasks
 from grokbench.compiled import compiled
 from grokbench.entries import Plan
+from grokbench.frame import numerics
 from grokbench.grok import Diagnostics
 from grokbench.optim.stacked import Optimizer, family
 from grokbench.softmax import SOFTMAX
@@ -29,6 +32,19 @@ from grokbench.transformer import Stack, forward, initial_row, layout, operands,
 
 EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
 _LINES = 2 * ALIGNMENT
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _framed(method: _Method) -> _Method:
+    """Run a method under torch's numerics as the engine needs them."""
+
+    @functools.wraps(method)
+    def inside(ensemble: Ensemble, *arguments: Any, **settings: Any) -> Any:
+        with numerics(ensemble._threads):
+            return method(ensemble, *arguments, **settings)
+
+    return inside  # type: ignore[return-value]
 
 
 def shape(run: RunSpec) -> Hashable:
@@ -57,9 +73,19 @@ class Measured(NamedTuple):
 
 
 class Ensemble:
-    """Slots for runs of the shape of `run`, all empty at first. compile: compile the step; slots stay as many."""
+    """Slots for runs of the shape of `run`, all empty at first. compile: compile the step; slots stay as many.
 
-    def __init__(self, run: RunSpec, slots: int, device: torch.device, *, compile: bool = False) -> None:
+    threads: on a processor. With more than one, for timing alone, bits may depend on the number of slots.
+    """
+
+    def __init__(
+        self, run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1
+    ) -> None:
+        self._threads = threads
+        with numerics(threads):
+            self._make(run, slots, device, compile)
+
+    def _make(self, run: RunSpec, slots: int, device: torch.device, compile: bool) -> None:
         self._model, self._loss, self._device = run.model, SOFTMAX[run.softmax].loss, device
         spec = run.task
         self._questions = tasks.generate(spec).tokens  # of every run of this shape
@@ -99,6 +125,7 @@ class Ensemble:
     def slots(self) -> int:
         return len(self._keys)
 
+    @_framed
     def load(self, slot: int, run: RunSpec) -> None:
         """Begin a run in a slot; whatever was there is gone."""
         key = rng.key_tensor(run.key)[None]
@@ -114,6 +141,7 @@ class Ensemble:
         self._weights.flat[slot] = 0
         self._optimizer.clear(slot)
 
+    @_framed
     def select(self, slots: Sequence[int]) -> None:
         """Keep these slots alone, in this order."""
         kept = list(slots)
@@ -131,6 +159,7 @@ class Ensemble:
         losses = self.train()
         return self.evaluate(losses)
 
+    @_framed
     def train(self) -> Tensor:
         """One epoch of steps; (E,) the mean loss over them, before each step."""
         order = rng.permutation(self._keys, rng.Stream.ORDER, self._epochs, self._train.shape[1])
@@ -182,6 +211,7 @@ class Ensemble:
         finite = np.isfinite(running.double().cpu().numpy()) & train.finite & validation.finite
         return Evaluation(train.accuracy, validation.accuracy, train.loss, validation.loss, finite)
 
+    @_framed
     @torch.no_grad()
     def diagnose(self, slot: int, epoch: int) -> Diagnostics:
         """The state of the run in a slot, whatever its company."""
@@ -209,6 +239,7 @@ class Ensemble:
             update_rest=float(change[end:].square().mean().sqrt()),
         )
 
+    @_framed
     @torch.no_grad()
     def measure(self, slots: Sequence[int], part: Part, most: int | None = None) -> Measured:
         """These slots on their rows of a part, or on the first `most` of them, and then without a loss."""

@@ -15,6 +15,7 @@ import torch
 
 from grokbench import provenance, sizing
 from grokbench.ensemble import shape
+from grokbench.frame import numerics
 from grokbench.optim.adapter import out_of_memory
 from grokbench.pack import Pack, Running, Slot
 from grokbench.spec import RunSpec, UsageError, choose
@@ -59,7 +60,6 @@ class Executor:
         self,
         store: Store,
         device: str = "auto",
-        threads: int | None = None,
         *,
         fill: bool = True,
         since: float = 0.0,
@@ -67,10 +67,9 @@ class Executor:
     ) -> None:
         self._store, self._fill, self._since, self._listener = store, fill, since, listener
         self._device = resolve_device(device)
-        if threads:
-            torch.set_num_threads(threads)
         _keep_freed_memory()
-        self._provenance = provenance.capture(self._device, sizing.compiler(self._device))
+        with numerics():
+            self._provenance = provenance.capture(self._device, sizing.compiler(self._device))
         self._packs: dict[Hashable, Pack] = {}
         self._asked: dict[str, RunSpec] = {}
         self._done: set[str] = set()

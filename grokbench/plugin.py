@@ -44,7 +44,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--grok-replicas": {"metavar": "N", "type": int, "help": "replicas of each arm in each cell, at the most"},
     "--grok-store": {"metavar": "PATH", "help": "file of finished runs (default: grokbench.sqlite)"},
     "--grok-device": {"metavar": "DEVICE", "help": "auto, cpu or cuda (default: auto)"},
-    "--grok-threads": {"metavar": "N", "type": int, "help": "processor threads (default: torch's own choice)"},
+    "--grok-threads": {"metavar": "N", "type": int, "help": "processes of one thread each (default: the cores)"},
     "--grok-fresh": {"action": "store_true", "default": None, "help": "train anew what the store has"},
     "--grok-strict": {"action": "store_true", "default": None, "help": "fail on undecided claims, not skip"},
     "--grok-json": {"metavar": "PATH", "help": "write verdicts, runs and provenance as JSON"},

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Trainer:
     """Answers runs from the store, and trains the others. Imports torch when there is something to train.
 
-    threads: None for torch's own choice. share: other processes work on the same runs, so train only what is asked
-    for. since: see `Executor`.
+    threads: on a processor, how many processes of one thread each may train; None for torch's own number of threads.
+    share: other processes work on the same runs, so train only what is asked for. since: see `Executor`.
     """
 
     def __init__(
@@ -45,25 +45,16 @@ class Trainer:
         """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with."""
         everything = list({run.digest: run for run in (*wanted, *coming)}.values())
         if self._executor is None:
-            self._executor = self._start(len(everything))
+            self._executor = self._start()
         if not self._share:
             self._employ(everything)
             self._executor.need(everything)
         return self._executor.records(wanted)
 
-    def _start(self, runs: int) -> Executor:
+    def _start(self) -> Executor:
         from grokbench.executor import Executor
 
-        processes = self._processes(runs)
-        assert self._threads
-        return Executor(
-            self._store,
-            self._device,
-            self._threads // processes,
-            fill=not self._share,
-            since=self._since,
-            listener=self._listener,
-        )
+        return Executor(self._store, self._device, fill=not self._share, since=self._since, listener=self._listener)
 
     def _processes(self, runs: int) -> int:
         """Into how many processes to divide so many runs: on a CPU with several threads, more than one."""
@@ -72,9 +63,8 @@ class Trainer:
         from grokbench.executor import resolve_device
         from grokbench.workers import share
 
-        self._threads = self._threads or torch.get_num_threads()  # before any process took its share
         alone = self._share or resolve_device(self._device) != "cpu"
-        return 1 if alone else share(self._threads, runs)
+        return 1 if alone else share(self._threads or torch.get_num_threads(), runs)
 
     def _employ(self, runs: Sequence[RunSpec]) -> None:
         """Start workers for these runs, unless there are some at work or the runs are too few."""

@@ -74,7 +74,7 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     store = Store(store_path)
     try:
-        Executor(store, "cpu", 1, since=since).records(runs)
+        Executor(store, "cpu", since=since).records(runs)
     except UsageError:
         pass  # the process that started this one meets the same, and reports it
     finally:

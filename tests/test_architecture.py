@@ -36,7 +36,7 @@ LAYERS = [
     {"sequential", "store", "transformer", "softmax", "tasks", "optim.registry"},
     {"stats", "grok", "presets", "rng", "entries", "blocks", "kernels", "compiled"},
     {"protocols"},
-    {"provenance", "spec", "devices"},
+    {"frame", "provenance", "spec", "devices"},
 ]
 # The package's own contents page may show what lies at the bottom, and importing any module runs it.
 CONTENTS = {"presets", "spec"}
@@ -47,6 +47,7 @@ WITH_TORCH = {
     "ensemble",
     "entries",
     "executor",
+    "frame",
     "gate.golden",
     "kernels",
     "optim",

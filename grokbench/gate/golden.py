@@ -16,12 +16,7 @@ Golden = tuple[tuple[str, ...], ...]
 
 def golden(runs: Sequence[RunSpec], device: str, epochs: int) -> Golden:
     """Train each run for so many epochs, eagerly and alone."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # bits do not depend on it, and one replica has no work for more
-    try:
-        return tuple(_digests(run, device, epochs) for run in runs)
-    finally:
-        torch.set_num_threads(threads)
+    return tuple(_digests(run, device, epochs) for run in runs)
 
 
 def _digests(run: RunSpec, device: str, epochs: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from grokbench import presets, provenance
 from grokbench.checkout import Checkout
 from grokbench.ensemble import Ensemble
 from grokbench.executor import resolve_device
+from grokbench.frame import numerics
 from grokbench.optim import registry
 from grokbench.optim.stacked import Optimizer
 from grokbench.perf import clock
@@ -99,8 +100,6 @@ def run(request: Request, slowdown: float = 1.0) -> Result:
 
 
 def _run(request: Request, slowdown: float, device: torch.device, homes: Sequence[_Home]) -> Result:
-    if request.threads:
-        torch.set_num_threads(request.threads)
     preset = presets.get(request.preset)
     texts = request.baseline, request.candidate
     specs = [home.parse(text, preset.optimizers) for home, text in zip(homes, texts, strict=True)]
@@ -110,14 +109,15 @@ def _run(request: Request, slowdown: float, device: torch.device, homes: Sequenc
         for home, spec, factor in zip(homes, specs, (1.0, slowdown), strict=True):
             run = RunSpec(preset.tasks[0], preset.softmaxes[0], preset.model, spec, preset.criterion, preset.batch, 0)
             place = len(clocks)
-            steps = home.call(_prepare, place, kind, run, request.replicas, device, request.threads, factor)
+            steps = home.call(_prepare, place, kind, run, request.replicas, device, request.threads or 1, factor)
             clocks.append(functools.partial(home.call, _sample, place))
         found = race(clocks[0], clocks[1], request.seconds / steps)
         for place, (home, text) in enumerate(zip(homes, texts, strict=True)):
             if not home.call(_finite, place):
                 raise UsageError(f"{text} left the finite numbers while it was timed: lower its rate")
         timings.append(Timing(f"{kind} step", found, found.verdict(request.margin, request.floor)))
-    here = provenance.capture(device.type)
+    with numerics(request.threads or 1):
+        here = provenance.capture(device.type)
     return Result(request, (specs[0], specs[1]), tuple(timings), here, (before, clock.rates(device)))
 
 
@@ -144,13 +144,11 @@ _weights: dict[int, Callable[[], Tensor]] = {}
 
 
 def _prepare(
-    place: int, kind: str, run: RunSpec, replicas: int, device: torch.device, threads: int | None, slowdown: float
+    place: int, kind: str, run: RunSpec, replicas: int, device: torch.device, threads: int, slowdown: float
 ) -> int:
     """Make ready to time one kind of step of an arm; how many steps a call is."""
-    if threads:
-        torch.set_num_threads(threads)
     steps = STEPS if kind == "optimizer" else max(1, run.task.train_rows // run.batch)
-    action, _weights[place] = (_optimizer if kind == "optimizer" else _training)(run, replicas, device)
+    action, _weights[place] = (_optimizer if kind == "optimizer" else _training)(run, replicas, device, threads)
     _clocks[place] = _clock(action, device, steps, slowdown)
     return steps
 
@@ -180,7 +178,7 @@ Prepared = tuple[clock.Action, Callable[[], Tensor]]
 """What is timed, and the weights that it changes."""
 
 
-def _optimizer(run: RunSpec, replicas: int, device: torch.device) -> Prepared:
+def _optimizer(run: RunSpec, replicas: int, device: torch.device, threads: int) -> Prepared:
     """Some steps of the optimizer alone, with the same gradients again and again."""
     slices = layout(run.model, run.task.vocabulary, run.task.classes)
     generator = torch.Generator().manual_seed(0)
@@ -194,15 +192,16 @@ def _optimizer(run: RunSpec, replicas: int, device: torch.device) -> Prepared:
         optimizer.load(slot, replace(run, replica=slot))
 
     def action() -> None:
-        for _ in range(STEPS):
-            optimizer.step(gradients)
+        with numerics(threads):
+            for _ in range(STEPS):
+                optimizer.step(gradients)
 
     return action, lambda: weights.flat
 
 
-def _training(run: RunSpec, replicas: int, device: torch.device) -> Prepared:
+def _training(run: RunSpec, replicas: int, device: torch.device, threads: int) -> Prepared:
     """An epoch of training, without evaluation."""
-    ensemble = Ensemble(run, replicas, device)
+    ensemble = Ensemble(run, replicas, device, threads=threads)
     for slot in range(replicas):
         ensemble.load(slot, replace(run, replica=slot))
     return ensemble.train, lambda: torch.cat(
