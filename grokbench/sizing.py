@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +67,15 @@ def bytes_of_a_replica(run: RunSpec) -> int:
 
 @functools.cache
 def compiler(device: str) -> str | None:
-    """What torch.compile would use on 'cpu' or 'cuda', None where it is missing. An empty CXX means none."""
+    """What torch.compile would use on 'cpu' or 'cuda', None where it is missing. An empty CXX means none.
+
+    Nor is there one where torch is told to use no vector instructions (ATEN_CPU_CAPABILITY=default), since the C++ that
+    it then writes does not compile.
+    """
     if device == "cuda":
         return "triton" if importlib.util.find_spec("triton") else None
+    if platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        return None
     names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
     return next((name for name in names if name and shutil.which(name)), None)
 

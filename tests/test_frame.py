@@ -1,4 +1,4 @@
-"""Torch's global numerics are the engine's while it trains, and as before afterwards; what is relied on in one thread."""
+"""Torch's global numerics are the engine's while it trains and as before afterwards, and what is relied on there."""
 
 from __future__ import annotations
 
