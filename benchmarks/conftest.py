@@ -10,9 +10,9 @@ import measure
 import pytest
 import torch
 
-from grokbench import provenance
-from grokbench.executor import resolve_device
+from grokbench.records import provenance
 from grokbench.spec import UsageError
+from grokbench.training.local import resolve_device
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

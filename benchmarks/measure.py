@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from grokbench import provenance
+from grokbench.records import provenance
 
 Action = Callable[[], object]
 

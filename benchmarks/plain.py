@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from grokbench import tasks
+from grokbench.engine.data import generate
 from grokbench.spec import ModelSpec, OptimizerSpec, RunSpec
 
 
@@ -120,7 +120,7 @@ class Plain:
         hidden = [p for p in self._model.blocks.parameters() if p.ndim == 2]
         others = [p for p in self._model.parameters() if not any(p is h for h in hidden)]
         self._optimizers = optimizers(run.optimizer, hidden, others)
-        data = tasks.generate(run.task)
+        data = generate(run.task)
         order = torch.randperm(run.task.rows)
         train, validation = order[: run.task.train_rows], order[run.task.train_rows :]
         batch = min(run.batch, len(train))

@@ -19,8 +19,8 @@ import torch
 import work
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grokbench.ensemble import Ensemble
-from grokbench.executor import _keep_freed_memory
+from grokbench.engine.ensemble import Ensemble
+from grokbench.training.local import _keep_freed_memory
 
 ROUNDS = 20
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from grokbench import presets
-from grokbench.optim import registry
-from grokbench.spec import ModelSpec, RunSpec, TaskSpec
+from grokbench.claims import presets
+from grokbench.spec import ModelSpec, RunSpec, TaskSpec, registry
 
 
 def preset_run(preset: str, optimizer: str, **model: Any) -> RunSpec:

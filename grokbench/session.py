@@ -8,29 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from grokbench import presets
-from grokbench.claims import (
-    Arm,
-    Cell,
-    Claim,
-    Setup,
-    cells_of,
-    essential2025,
-    janati2026,
-    lee2024,
-    prieto2025,
-    tveit2025,
-    wang2026,
-)
-from grokbench.optim import registry
-from grokbench.protocols import PROTOCOLS
-from grokbench.spec import RunSpec, UsageError, choose
-from grokbench.store import Record, Store
-from grokbench.trainer import Trainer
+from grokbench.claims import Arm, Cell, Claim, Setup, cells_of, presets
+from grokbench.claims.papers import essential2025, janati2026, lee2024, prieto2025, tveit2025, wang2026
+from grokbench.claims.protocols import PROTOCOLS
+from grokbench.records.store import Record, Store
+from grokbench.spec import RunSpec, UsageError, choose, registry
+from grokbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from grokbench.executor import Listener
-    from grokbench.verdict import Verdict
+    from grokbench.training.local import Listener
+    from grokbench.verdicts.verdict import Verdict
 
 DEFAULT_PRESET = "ci"
 MOST_REPLICAS = 10_000
@@ -164,7 +151,7 @@ class Session:
 
     def missing(self, cases: Iterable[Case]) -> list[RunSpec]:
         """The runs that these cases need next, as far as the records so far tell; none if they have their answers."""
-        from grokbench import evidence
+        from grokbench.verdicts import evidence
 
         questions = dict.fromkeys((case.claim, cell) for case in cases for cell in self.cells(case))
         while True:
@@ -191,7 +178,7 @@ class Session:
         A cell is judged from its own runs where the other cells cannot change its status through Holm's
         adjustment; only in between does it wait for them.
         """
-        from grokbench import verdict
+        from grokbench.verdicts import verdict
 
         self._train([case])
         if case.cell is None:
@@ -205,7 +192,7 @@ class Session:
         return own
 
     def _judge(self, case: Case, family: Sequence[Cell]) -> Verdict:
-        from grokbench import verdict
+        from grokbench.verdicts import verdict
 
         key = (case.claim, *family, len(self.records))  # records are only added
         if key not in self._judged:
@@ -214,7 +201,7 @@ class Session:
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""
-        from grokbench import evidence, verdict
+        from grokbench.verdicts import evidence, verdict
 
         self.missing(self.selected)  # reads what other processes have trained
         verdicts: list[Verdict] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokbench.conformance import CHECKS, Outcome, conformance
 from grokbench.conformance.rig import with_spectrum
-from grokbench.optim import registry
+from grokbench.spec import registry
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

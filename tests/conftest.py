@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import tiny as tiny_preset
 
-from grokbench import presets
+from grokbench.claims import presets
 
 
 @pytest.fixture

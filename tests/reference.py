@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from entmax import SparsemaxLoss
 from torch import Tensor, nn
 
-from grokbench import rng, tasks
+from grokbench.engine.data import generate, split
+from grokbench.numerics import rng
 from grokbench.spec import ModelSpec, RunSpec
 
 
@@ -142,8 +143,8 @@ def optimizers(run: RunSpec, model: nn.Module) -> list[torch.optim.Optimizer]:
 def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Module, list[float]]:
     """Train one replica from these weights, batch by batch; the module and the mean loss of each epoch."""
     key = rng.key_tensor(run.key)
-    data = tasks.generate(run.task)
-    rows = tasks.split(run.task, key[None])[0][0]
+    data = generate(run.task)
+    rows = split(run.task, key[None])[0][0]
     model = Transformer(run.model, run.task.vocabulary, run.task.classes).to(getattr(torch, run.model.dtype))
     model.load_state_dict(weights)
     steppers = optimizers(run, model)
@@ -168,8 +169,8 @@ def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Mod
 @torch.no_grad()
 def evaluate(run: RunSpec, model: nn.Module) -> tuple[float, float, float, float]:
     """Training and validation accuracy, training and validation loss."""
-    data = tasks.generate(run.task)
-    chosen = tasks.split(run.task, rng.key_tensor(run.key)[None])[0][0]
+    data = generate(run.task)
+    chosen = split(run.task, rng.key_tensor(run.key)[None])[0][0]
     training = torch.zeros(len(data.labels), dtype=torch.bool)
     training[chosen] = True
     figures = []

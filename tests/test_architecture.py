@@ -1,4 +1,4 @@
-"""The plan of the house: imports point downward, what reports need is free of torch, and files stay short."""
+"""The plan of the house: imports point downward, what judges is free of torch, and files stay short."""
 
 from __future__ import annotations
 
@@ -14,92 +14,74 @@ PACKAGE = Path(grokbench.__file__).parent
 ROOT = Path(__file__).parents[1]
 LONGEST = 400
 
-# From the top down; a module imports only from rows below its own, or from its own package. A package stands
-# for all of its modules unless one of them has a place of its own.
-LAYERS = [
+# The rooms from the top down. A module imports only from rooms below its own, or from its own room. Imports in
+# functions count; those for type checkers alone do not.
+ROOMS = [
     {"__main__"},
-    {"cli", "plugin", "suite", "suite.conformance"},
-    {"arguments"},
-    {"gate.report", "perf.report"},
-    {"listing", "report.needs"},
-    {"testing"},
-    {"records", "session", "doctor", "compare", "sweep", "judge", "show", "check", "gate", "perf"},
-    {"checkout", "gate.golden", "gate.baseline"},
-    {"gate.setting"},
-    {"trainer", "perf.race", "perf.clock"},
-    {"workers", "conformance"},
-    {"executor", "report"},
-    {"verdict", "pack", "gate.decision"},
-    {"figures", "ensemble", "sizing"},
-    {"evidence", "power"},
-    {"claims", "optim"},
-    {"sequential", "store", "transformer", "softmax", "tasks", "optim.registry"},
-    {"stats", "grok", "presets", "rng", "entries", "blocks", "kernels", "compiled"},
-    {"protocols"},
-    {"frame", "provenance", "spec", "devices"},
+    {"cli"},
+    {"plugin", "suite"},
+    {"report", "testing"},
+    {"gate", "perf", "conformance", "session"},
+    {"training"},
+    {"engine"},
+    {"optim"},
+    {"models", "softmaxes"},
+    {"numerics"},
+    {"verdicts"},
+    {"claims"},
+    {"records", "tasks"},
+    {"spec", "stats"},
 ]
-# The package's own contents page may show what lies at the bottom, and importing any module runs it.
-CONTENTS = {"presets", "spec"}
+# Rooms and modules that import torch when they are imported. All others start without it.
 WITH_TORCH = {
-    "blocks",
-    "compiled",
     "conformance",
-    "ensemble",
-    "entries",
-    "executor",
-    "frame",
-    "gate.golden",
-    "kernels",
+    "engine",
+    "models",
+    "numerics",
     "optim",
-    "pack",
     "perf",
-    "perf.clock",
-    "perf.report",
-    "rng",
-    "sizing",
-    "softmax",
+    "report.compare",
+    "report.perf",
+    "softmaxes",
     "suite.conformance",
-    "tasks",
     "testing",
-    "transformer",
-    "workers",
+    "training.golden",
+    "training.local",
+    "training.workers",
 }
-
-RANK = {unit: rank for rank, row in enumerate(LAYERS) for unit in row}
+RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
 
-def unit(module: str) -> str | None:
-    """The entry of LAYERS that a module belongs to: the most particular one."""
-    parts = module.split(".")
-    return next((u for n in range(len(parts), 0, -1) if (u := ".".join(parts[:n])) in RANK), None)
+def room(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def type_checking(test: ast.expr) -> bool:
     return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
 
 
-def executed(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The import statements that run when the module is imported: not those in functions or for type checkers."""
+def executed(body: list[ast.stmt], *, functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements that run, with those in functions or without."""
     for statement in body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             yield statement
         elif isinstance(statement, ast.If) and type_checking(statement.test):
-            yield from executed(statement.orelse)
-        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from executed(statement.orelse, functions=functions)
+        elif functions or not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             for block in ("body", "orelse", "finalbody"):
-                yield from executed(getattr(statement, block, []))
+                yield from executed(getattr(statement, block, []), functions=functions)
             for handler in getattr(statement, "handlers", []):
-                yield from executed(handler.body)
+                yield from executed(handler.body, functions=functions)
 
 
-def imports(source: str) -> set[str]:
+def imports(source: str, *, functions: bool = True) -> set[str]:
     """Full dotted names of the modules that are imported, with those that names are taken from."""
     found = set()
-    for statement in executed(ast.parse(source).body):
+    for statement in executed(ast.parse(source).body, functions=functions):
         if isinstance(statement, ast.Import):
             found |= {alias.name for alias in statement.names}
         else:
@@ -117,9 +99,13 @@ def own(names: set[str]) -> set[str]:
 
 def upward(module: str, names: set[str]) -> list[str]:
     """Imports of a module that do not point downward."""
-    here = unit(module)
-    assert here, f"give {module} a place in LAYERS"
-    return [name for name in sorted(own(names)) if unit(name) != here and RANK[unit(name) or ""] <= RANK[here]]
+    here = room(module)
+    assert here in RANK, f"give {here} a place in ROOMS"
+    return [name for name in sorted(own(names)) if room(name) != here and RANK[room(name)] <= RANK[here]]
+
+
+def with_torch(module: str) -> bool:
+    return room(module) in WITH_TORCH or module in WITH_TORCH
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module])
@@ -127,22 +113,18 @@ def test_imports_point_downward(module: str) -> None:
     assert upward(module, imports(MODULES[module].read_text())) == []
 
 
-def test_the_contents_page_imports_little() -> None:
-    assert own(imports(MODULES[""].read_text())) <= CONTENTS
-
-
 @pytest.mark.parametrize("module", MODULES)
-def test_torch_is_imported_by_the_engine_alone(module: str) -> None:
-    names = imports(MODULES[module].read_text())
-    if unit(module) not in WITH_TORCH:
+def test_torch_is_imported_by_what_trains_alone(module: str) -> None:
+    names = imports(MODULES[module].read_text(), functions=False)
+    if not with_torch(module):
         assert not [name for name in names if name.split(".")[0] == "torch"]
-        assert not [name for name in own(names) if unit(name) in WITH_TORCH]
+        assert not [name for name in own(names) if with_torch(name)]
 
 
-def test_every_place_is_taken() -> None:
-    assert {unit(module) for module in MODULES if module} == set(RANK)
-    assert WITH_TORCH.issubset(RANK)
-    assert sum(map(len, LAYERS)) == len(RANK)
+def test_every_room_is_there() -> None:
+    assert {room(module) for module in MODULES if module} == set(RANK)
+    assert sum(map(len, ROOMS)) == len(RANK)
+    assert all(name in RANK or name in MODULES for name in WITH_TORCH)
 
 
 def test_the_rules_can_be_broken() -> None:
@@ -150,16 +132,16 @@ def test_the_rules_can_be_broken() -> None:
     source = """
 from typing import TYPE_CHECKING
 import torch.nn
-from grokbench import provenance
+from grokbench.records import provenance
 from grokbench.spec import UsageError
 if TYPE_CHECKING:
-    from grokbench.verdict import Verdict
+    from grokbench.verdicts.verdict import Verdict
 else:
     from grokbench import session
 def late():
-    from grokbench import cli
+    from grokbench.cli import main
 class Here:
-    from grokbench.optim import registry
+    from grokbench.spec import registry
 try:
     from grokbench.report.terminal import text
 except ImportError:
@@ -167,10 +149,19 @@ except ImportError:
 """
     names = imports(source)
     assert "torch.nn" in names
-    assert own(names) == {"provenance", "spec", "session", "optim.registry", "report.terminal", "optim.muon"}
-    assert upward("claims.new", names) == ["optim.muon", "report.terminal", "session"]
-    assert upward("report.new", names) == ["session"]
-    assert upward("cli", names) == []
+    downward = {"records.provenance", "spec", "spec.registry"}
+    assert own(names) == {*downward, "session", "cli.main", "report.terminal", "optim.muon"}
+    assert upward("claims.new", names) == ["cli.main", "optim.muon", "report.terminal", "session"]
+    assert upward("report.new", names) == ["cli.main"]
+    assert upward("cli.new", names) == []
+    assert "grokbench.cli.main" not in imports(source, functions=False)
+
+
+@pytest.mark.parametrize("path", [*PACKAGE.rglob("__init__.py")], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_opens_with_exports_alone(path: Path) -> None:
+    """No function or class in an `__init__.py`, but the one that fetches public names when they are asked for."""
+    found = [n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    assert set(found) <= {"__getattr__", "__dir__"}
 
 
 @pytest.mark.parametrize("folder", ["grokbench", "tests", "benchmarks"])

@@ -11,7 +11,7 @@ import pytest
 
 from grokbench import cli
 from grokbench.conformance import Outcome, examine
-from grokbench.optim import registry
+from grokbench.spec import registry
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLE = README.partition("### A worked example")[2]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from grokbench import cli, presets
-from grokbench.plugin import _OPTIONS
+from grokbench import cli
+from grokbench.claims import presets
+from grokbench.plugin.hooks import _OPTIONS
 from grokbench.session import Options, cases
 from grokbench.spec import TASKS
 
@@ -31,7 +32,7 @@ def test_the_two_commands_that_set_everything_up_are_there():
 
 @pytest.mark.parametrize("command", [c.rpartition("&& ")[2] for c in COMMANDS if "grokbench run" in c])
 def test_every_run_command_asks_for_cases_that_exist(command):
-    given = vars(cli._parser().parse_args(shlex.split(command)[1:]))
+    given = vars(cli.parser().parse_args(shlex.split(command)[1:]))
     names = {"tasks": "task", "softmaxes": "softmax", "optimizers": "optimizer", "protocols": "protocol"}
     chosen = {ours: tuple(given[theirs]) for ours, theirs in names.items() if given[theirs]}
     options = Options(given["preset"], **chosen, claims=tuple(given["claims"]), replicas=given["replicas"])
@@ -40,7 +41,7 @@ def test_every_run_command_asks_for_cases_that_exist(command):
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("grokbench ")])
 def test_every_command_parses(command):
-    assert cli._parser().parse_args(shlex.split(command)[1:]).command
+    assert cli.parser().parse_args(shlex.split(command)[1:]).command
 
 
 def test_the_pytest_command_collects_the_suite(pytester):
@@ -50,7 +51,7 @@ def test_the_pytest_command_collects_the_suite(pytester):
 
 
 def test_every_option_is_explained():
-    run = next(a for a in cli._parser()._subparsers._group_actions[0].choices.items() if a[0] == "run")[1]
+    run = next(a for a in cli.parser()._subparsers._group_actions[0].choices.items() if a[0] == "run")[1]
     options = {s for action in run._actions for s in action.option_strings if s.startswith("--")} - {"--help"}
     assert all(f"`{option}" in README for option in options)
     assert {o.replace("--grok-", "--") for o in _OPTIONS} == options
@@ -90,4 +91,4 @@ def test_the_commands_of_the_workflow_parse():
     commands = [c for c in re.findall(r"- run: (.*)", text) if c.startswith("grokbench ")]
     assert len(commands) == 5
     for command in commands:
-        assert cli._parser().parse_args(shlex.split(command)[1:]).command
+        assert cli.parser().parse_args(shlex.split(command)[1:]).command

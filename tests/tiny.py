@@ -5,8 +5,11 @@ Loaded as a pytest plugin (`-p tiny`) in processes of their own, and by the fixt
 
 from __future__ import annotations
 
-from grokbench import presets
-from grokbench.spec import GrokCriterion, ModelSpec, task
+import dataclasses
+
+from grokbench.claims import presets
+from grokbench.spec import GrokCriterion, ModelSpec, RunSpec, task
+from grokbench.spec.registry import parse
 
 PRESET = presets.Preset(
     name="tiny",
@@ -25,3 +28,8 @@ PRESET = presets.Preset(
 
 def pytest_configure() -> None:
     presets.PRESETS["tiny"] = PRESET
+
+
+def a_run(replica=0, optimizer="muon(lr=0.05, adamw_lr=0.02)", task=0, softmax="softmax", **criterion) -> RunSpec:
+    rule = dataclasses.replace(PRESET.criterion, **criterion)
+    return RunSpec(PRESET.tasks[task], softmax, PRESET.model, parse(optimizer), rule, PRESET.batch, replica)

@@ -11,8 +11,8 @@ import work
 from measure import Race
 from torch import nn
 
-from grokbench.optim.stacked import Optimizer
-from grokbench.transformer import Stack, layout
+from grokbench.models.transformer import Stack, layout
+from grokbench.optim.stack import Optimizer
 
 # How torch's optimizer works through the parameters of one replica.
 IMPLEMENTATIONS: dict[str, dict[str, bool]] = {

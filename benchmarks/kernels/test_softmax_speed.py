@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from measure import Race
 from torch import Tensor
 
-from grokbench.softmax import SOFTMAX
+from grokbench.softmaxes import SOFTMAX
 
 SHAPES = {"ci": (16, 256, 31), "paper": (16, 512, 97), "wide": (4, 1024, 1024)}  # (E, B, C)
 

@@ -10,8 +10,9 @@ import torch
 import work
 from measure import Race
 
-from grokbench import entries, sizing
-from grokbench.ensemble import Ensemble
+from grokbench.engine import sizing
+from grokbench.engine.ensemble import Ensemble
+from grokbench.models import prefixes
 from grokbench.spec import RunSpec
 
 SHAPES = {"ci": ("ci", {}, 8), "paper without dropout": ("paper", {"dropout": 0.0}, 2)}
@@ -38,7 +39,7 @@ def test_tables(race: Race, shape: str, monkeypatch: pytest.MonkeyPatch) -> None
     run = work.preset_run(preset, "adamw", **changes)
     ensemble = loaded(run, replicas, race)
     with monkeypatch.context() as patch:
-        patch.setattr(entries, "_groups", lambda beginnings: torch.arange(len(beginnings)))
+        patch.setattr(prefixes, "_groups", lambda beginnings: torch.arange(len(beginnings)))
         general = loaded(run, replicas, race)
     measure(race, run, replicas, ensemble, general, "every row for itself")
 

@@ -13,8 +13,8 @@ import work
 from measure import Race
 from plain import Plain
 
-from grokbench import sizing
-from grokbench.pack import Pack
+from grokbench.engine import sizing
+from grokbench.engine.pack import Pack
 from grokbench.spec import SOFTMAXES, RunSpec, task
 
 MODELS = {"ci": ("ci", {}), "paper": ("paper", {}), "paper without dropout": ("paper", {"dropout": 0.0})}

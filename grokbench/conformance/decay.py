@@ -8,9 +8,8 @@ from torch import Tensor
 
 from grokbench.conformance.knobs import numeric
 from grokbench.conformance.rig import SLICES, STEPS, ConformanceError, noise, trajectory, weights
-from grokbench.optim import registry
-from grokbench.spec import OptimizerSpec, UsageError
-from grokbench.transformer import Slice
+from grokbench.models.transformer import Slice
+from grokbench.spec import OptimizerSpec, UsageError, registry
 
 
 def described(spec: OptimizerSpec, decay: float, lr: object) -> str:

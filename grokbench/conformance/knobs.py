@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from grokbench.optim import registry
-from grokbench.spec import OptimizerSpec, UsageError
+from grokbench.spec import OptimizerSpec, UsageError, registry
 
 Outcome = Callable[[OptimizerSpec, float, int], Tensor | None]
 """From an optimizer, the scale of its gradients and a number of steps to the weights, None if that does not work."""

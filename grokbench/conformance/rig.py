@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from grokbench.models.transformer import Stack, layout, row_size
 from grokbench.optim.adapter import build, foreign
-from grokbench.optim.stacked import Optimizer
+from grokbench.optim.stack import Optimizer
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, UsageError, task
-from grokbench.transformer import Stack, layout, row_size
 
 MODEL = ModelSpec(width=16, depth=1, heads=2, feed_forward=32)
 TASK = task("add", 7)

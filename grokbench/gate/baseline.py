@@ -18,12 +18,11 @@ import numpy as np
 
 from grokbench.claims import Cell
 from grokbench.gate.setting import EPOCHS, Setting
-from grokbench.grok import GrokTime, Outcome, Trace
-from grokbench.optim import registry
-from grokbench.provenance import Provenance
-from grokbench.report import export
-from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError
-from grokbench.store import Record, Store
+from grokbench.records import files
+from grokbench.records.grok import GrokTime, Outcome, Trace
+from grokbench.records.provenance import Provenance
+from grokbench.records.store import Record, Store
+from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError, registry
 
 FORMAT, VERSION = "grokbench baseline", 1
 _NO_CURVES = Trace(*(np.zeros(0, kind) for kind in ("<i4", "<f8", "<f8", "<f4", "<f4")))
@@ -145,7 +144,7 @@ def save(
         "golden": golden,
         "runs": runs,
     }
-    export.write_line(path, content)
+    files.write_line(path, content)
 
 
 def from_store(path: str, setting: Setting) -> Baseline:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grokbench import evidence, figures, sequential, stats
-from grokbench.evidence import Evidence
-from grokbench.stats import Floats, Interval
+from grokbench.stats import paired, sequential
+from grokbench.stats.paired import Floats, Interval
+from grokbench.verdicts import evidence, figures
+from grokbench.verdicts.evidence import Evidence
 
 FIRST_LOOK, GROWTH = 8, 1.4  # pairs at the first look, and by how much their number grows from look to look
 # A minority of pairs may be lost by far while a typical pair is within the margin. PASS shows that this minority, over
@@ -101,7 +102,7 @@ def _tasks(cells: Sequence[Evidence]) -> list[list[Evidence]]:
 def _ratios(cells: Sequence[Evidence]) -> tuple[float, float]:
     """Candidate's over baseline's restricted mean time, for first crossings and sustained times."""
     first, sustained = (
-        stats.restricted_ratio(*(evidence.stack(cells, f"{arm}.{field}") for arm in ("candidate", "baseline")))
+        paired.restricted_ratio(*(evidence.stack(cells, f"{arm}.{field}") for arm in ("candidate", "baseline")))
         for field in _FIELDS
     )
     return first, sustained
@@ -135,7 +136,7 @@ def decide(cells: Sequence[Evidence], margin: float, level: float) -> Decision:
     outcome, tests = rule(cells, margin, level)
     candidate, baseline = (evidence.stack(cells, f"{arm}.first") for arm in ("candidate", "baseline"))
     grokked = [int(sum((getattr(e, arm).first < e.never).sum() for e in cells)) for arm in ("baseline", "candidate")]
-    interval = stats.ratio_interval(candidate, baseline, np.random.default_rng(0))
+    interval = paired.ratio_interval(candidate, baseline, np.random.default_rng(0))
     ratio, sustained = _ratios(cells)
     more = _more(cells, margin, level) if outcome is Outcome.INCONCLUSIVE else None
     shown = f"time ratio {ratio:.2f}" + (

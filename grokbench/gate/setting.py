@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grokbench import presets
-from grokbench.claims import Cell, cells_of
-from grokbench.presets import Preset
+from grokbench.claims import Cell, cells_of, presets
+from grokbench.claims.presets import Preset
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 
 MOST_PAIRS = 1000
@@ -44,7 +43,7 @@ def setting_of(
     threads: int | None,
 ) -> Setting:
     """Names, checked; empty ones for all that the preset has. Raises `UsageError` that lists the choices."""
-    from grokbench.executor import resolve_device
+    from grokbench.training.local import resolve_device
 
     chosen = presets.get(preset)
     cells = cells_of(chosen, tasks, softmaxes)

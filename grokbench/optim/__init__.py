@@ -1,1 +1,1 @@
-"""Optimizers for stacked replicas: `registry` names them, `build` makes one for a stack of weights."""
+"""Optimizers for stacked replicas, one file each; `stack` applies one, `adapter` any of torch's."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from grokbench.transformer import Flat
+from grokbench.models.transformer import Flat
 
 STATE = ("mean", "square")
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grokbench import rng
-from grokbench.optim.registry import RESERVED, load
+from grokbench.models.transformer import Stack
+from grokbench.numerics import rng
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError
-from grokbench.transformer import Stack
+from grokbench.spec.registry import RESERVED, load
 
 
 class PerReplica:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokbench.optim.registry import split
-from grokbench.transformer import Stack
+from grokbench.models.transformer import Stack
+from grokbench.spec.registry import split
 
 
 class Grokfast:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokbench.models.transformer import Slice, Stack
 from grokbench.optim.newton_schulz import orthogonalize
-from grokbench.transformer import Slice, Stack
 
 STATE = ("momentum",)
 

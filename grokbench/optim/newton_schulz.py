@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokbench import kernels
+from grokbench.numerics.kernels.choice import wanted
 
 # Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/: chosen for the steepest slope at zero, so that
 # five steps take every singular value of at least 3e-3 of the Frobenius norm into [0.68, 1.21], not to 1.
@@ -26,8 +26,8 @@ def orthogonalize(g: Tensor, steps: int = 5, coefficients: tuple[float, float, f
     g over its largest entry, and no epsilon is added, so the result does not depend on the scale of g, from
     1e-30 to 1e30 in float32. A zero matrix gives zero. g is left untouched. With 0 steps, g is only normalised.
     """
-    if kernels.wanted(g):
-        from grokbench.kernels import newton_schulz as fused
+    if wanted(g):
+        from grokbench.numerics.kernels import newton_schulz as fused
 
         if fused.fits(g):
             return fused.orthogonalize(g, steps, coefficients)

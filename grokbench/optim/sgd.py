@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokbench.transformer import Flat
+from grokbench.models.transformer import Flat
 
 STATE = ("momentum",)
 

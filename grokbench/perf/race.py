@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from grokbench.stats import Floats, Interval
+from grokbench.stats.paired import Floats, Interval
 
 BLOCKS = 12  # so many make a resample
 RESAMPLES = 4_999

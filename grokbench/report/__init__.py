@@ -1,1 +1,1 @@
-"""Verdicts for people and programs: `terminal` tables and the live display, `export` as JSON."""
+"""Results for people and programs: terminal tables and the live display, JSON, GitHub."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from grokbench.claims import Cell
-from grokbench.provenance import Provenance
+from grokbench.records import files
+from grokbench.records.provenance import Provenance
 from grokbench.report.terminal import Runs
-from grokbench.spec import UsageError
-from grokbench.stats import Interval
-from grokbench.verdict import Verdict
+from grokbench.stats.paired import Interval
+from grokbench.verdicts.verdict import Verdict
 
 
 def document(verdicts: Sequence[Verdict], runs: Runs) -> dict[str, Any]:
@@ -94,32 +91,6 @@ def finite(interval: Interval | None) -> list[float | None] | None:
     return None if interval is None else [_number(end) for end in interval]
 
 
-def check(path: str) -> None:
-    """Raise `UsageError` if `path` ('-' is standard output) cannot be written, or is a store."""
-    if path != "-":
-        if Path(path).is_file() and Path(path).read_bytes()[:6] == b"SQLite":
-            raise UsageError(f"{path} is a database; it was left as it is")
-        try:
-            with Path(path).open("a"):
-                pass
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
-
-
 def write(path: str, verdicts: Sequence[Verdict], runs: Runs) -> None:
     """Write the document as one line of JSON."""
-    write_line(path, document(verdicts, runs))
-
-
-def write_line(path: str, content: object) -> None:
-    """Write one line of JSON to a file at once, to a device or pipe as it is, or to standard output ('-')."""
-    line = json.dumps(content, allow_nan=False) + "\n"
-    target = Path(path)
-    if path == "-":
-        sys.stdout.write(line)
-    elif target.exists() and not target.is_file():
-        target.write_text(line)
-    else:
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(line)
-        partial.replace(target)
+    files.write_line(path, document(verdicts, runs))

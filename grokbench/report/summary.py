@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grokbench.report import github
 from grokbench.report.github import Note
-from grokbench.verdict import Status, Verdict
+from grokbench.verdicts.verdict import Status, Verdict
 
 FINDING = ("optimizer", "check", "outcome", "text")
 

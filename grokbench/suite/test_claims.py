@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from grokbench.session import Case
-from grokbench.verdict import Status, Verdict
+from grokbench.verdicts.verdict import Status, Verdict
 
 
 def test_claim(grok_case: Case, grok_verdict: Verdict, pytestconfig: pytest.Config) -> None:

@@ -1,0 +1,167 @@
+"""Claims: what is compared, on which runs, and by which rule it is decided; one module a paper. Torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from grokbench.claims.presets import Preset
+from grokbench.claims.protocols import Grid
+from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose
+from grokbench.stats import sequential
+
+
+class Cell(NamedTuple):
+    """Where a claim is tested: one task under one softmax."""
+
+    task: TaskSpec
+    softmax: str
+
+    def __str__(self) -> str:
+        return f"{self.task.name}-{self.softmax}"
+
+
+def cells_of(preset: Preset, tasks: Sequence[str] = (), softmaxes: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """The cells of a preset with these tasks and softmaxes; none of a kind means all. Raises `UsageError`."""
+    known = {task.name: task for task in preset.tasks}
+    asked = [choose(f"task of preset {preset.name}", name, tuple(known)) for name in dict.fromkeys(tasks)]
+    under = [choose(f"softmax of preset {preset.name}", s, preset.softmaxes) for s in dict.fromkeys(softmaxes)]
+    return tuple(Cell(known[name], softmax) for name in asked or known for softmax in under or preset.softmaxes)
+
+
+class Arm(NamedTuple):
+    """One side of a comparison; the label is what tables call it. softmax: instead of the cell's."""
+
+    label: str
+    optimizer: OptimizerSpec
+    softmax: str | None = None
+
+
+# What can be tested of the candidate against the baseline, replica by replica, and what supports the claim.
+TESTS = {
+    "first": "its first crossing is earlier",
+    "sustained": "its sustained grok time is earlier",
+    "reached": "it groks more often",
+    "below": "it falls below the threshold more often after its first crossing",
+    "collapsed": "more of its training rows have lost their gradient at the end",
+    "spread": "its grok times lie closer to their median",
+    "interaction": "its advantage differs between softmaxes by less than the advantage itself",
+    "audit": "the published t and p can both hold",
+}
+TIMES = ("first", "sustained")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about the candidate, tested in each cell and, if `pooled`, over all of them.
+
+    The arms share everything but what is compared. `level` is that of every one-sided test, after correction over the
+    cells. test: see `TESTS`. margin, for times: the claim is T_candidate < margin · T_baseline, so 1.1 is
+    non-inferiority and 0.5 "twice as early". scope: where what is trained differs from what was published.
+    replicas: pairs in a cell, at the most if sequential. grid: both arms are tuned on it, cell by cell. reported: the
+    published t and p of an audit, which needs no runs. asserted: its refutation is a failure.
+    """
+
+    name: str
+    statement: str
+    source: str
+    baseline: Arm
+    candidate: Arm
+    cells: tuple[Cell, ...]
+    model: ModelSpec
+    criterion: GrokCriterion
+    batch: int
+    replicas: int
+    level: float = 0.05
+    test: str = "first"
+    margin: float = 1.0
+    pooled: bool = True
+    per_cell: bool = True
+    sequential: bool = False
+    protocol: str = "published"
+    grid: Grid | None = None
+    scope: str = ""
+    reported: tuple[float, float] | None = None
+    asserted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.baseline[1:] == self.candidate[1:]:
+            raise UsageError(f"both arms are {self.baseline.optimizer}: name two different optimizers")
+
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        return self.baseline, self.candidate
+
+    @property
+    def places(self) -> tuple[Cell | None, ...]:
+        """Where it is decided: in cells, and None for all of them together."""
+        return (*(self.cells if self.per_cell else ()), *((None,) if self.pooled else ()))
+
+    @property
+    def bound(self) -> float:
+        """The level at which a sequential test stops a cell: corrected over all cells, whichever are selected."""
+        return self.level / max(1, len(self.cells))
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """After how many pairs a cell is looked at."""
+        return sequential.stages(self.bound, self.replicas) if self.sequential else (self.replicas,)
+
+    def runs(self, cell: Cell, arm: Arm, replicas: int | None = None) -> list[RunSpec]:
+        """The runs of one arm in one cell, one for each replica, in order."""
+        count = self.replicas if replicas is None else replicas
+        return list(_runs(cell, arm, self.model, self.criterion, self.batch, range(count)))
+
+    def tuning(self, cell: Cell, arm: Arm) -> dict[OptimizerSpec, list[RunSpec]]:
+        """The runs that choose an arm's setting in a cell."""
+        if self.grid is None:
+            return {}
+        criterion = dataclasses.replace(self.criterion, after=0)
+        return {
+            setting: list(
+                _runs(cell, arm._replace(optimizer=setting), self.model, criterion, self.batch, self.grid.replicas)
+            )
+            for setting in self.grid.settings(arm.optimizer)
+        }
+
+
+@functools.lru_cache(maxsize=1 << 14)  # so that the digest of each is computed once
+def _runs(
+    cell: Cell, arm: Arm, model: ModelSpec, criterion: GrokCriterion, batch: int, replicas: range | tuple[int, ...]
+) -> tuple[RunSpec, ...]:
+    softmax = arm.softmax or cell.softmax
+    return tuple(RunSpec(cell.task, softmax, model, arm.optimizer, criterion, batch, r) for r in replicas)
+
+
+class Setup(NamedTuple):
+    """What an invocation sets for every claim. cells: where the user looks; replicas: None for the preset's own."""
+
+    preset: Preset
+    cells: tuple[Cell, ...]
+    replicas: int | None
+    sequential: bool
+
+    def cell(self, task: str, softmax: str) -> Cell:
+        """A cell of the preset. Raises `UsageError` if it has none such."""
+        for spec in self.preset.tasks:
+            if spec.name == task and softmax in self.preset.softmaxes:
+                return Cell(spec, softmax)
+        raise UsageError(f"this claim needs {task} under {softmax}, which the preset {self.preset.name} does not have")
+
+    def claim(self, name: str, statement: str, source: str, baseline: Arm, candidate: Arm, **details: object) -> Claim:
+        """A claim on the preset's model, with the details that differ from the preset's."""
+        preset = self.preset
+        settings: dict[str, object] = {
+            "cells": self.cells,
+            "model": preset.model,
+            "criterion": preset.criterion,
+            "batch": preset.batch,
+            "replicas": preset.replicas if self.replicas is None else self.replicas,
+            "sequential": self.sequential,
+            "asserted": name in preset.asserted,
+            **details,
+        }
+        return Claim(name, statement, source, baseline, candidate, **settings)  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""Presets: which cells, which model, which settings. Data only.
+
+What Tveit et al. 2025 (arXiv 2504.16041) state is marked [stated]; what the nearest stated configuration, the
+first author's earlier torch_grokking, states is marked [nearest]; everything else is chosen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from grokbench.claims.protocols import Grid
+from grokbench.spec import SOFTMAXES, TASKS, GrokCriterion, ModelSpec, TaskSpec, choose, task
+
+# A factor of three between neighbours, the presets' own rates inside; fixed before any of it was trained.
+_GRID = Grid(lr=(0.005, 0.015, 0.045), weight_decay=(0.1, 0.3, 1.0), replicas=(1000, 1001))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named experiment. optimizers: the settings of each built-in optimizer, as `registry.parse` reads them."""
+
+    name: str
+    summary: str
+    tasks: tuple[TaskSpec, ...]
+    softmaxes: tuple[str, ...]
+    model: ModelSpec
+    batch: int
+    criterion: GrokCriterion
+    replicas: int
+    optimizers: dict[str, str]
+    arms: tuple[str, ...] = ("adamw", "muon")  # the baseline first
+    grid: Grid = _GRID
+    asserted: tuple[str, ...] = ("muon-before-adamw",)  # claims whose refutation is a failure
+
+
+def _tasks(modulus: int) -> tuple[TaskSpec, ...]:
+    return tuple(task(name, modulus) for name in TASKS)
+
+
+_CI = Preset(
+    name="ci",
+    summary="seven tasks under three softmaxes at p = 31, for two CPU cores",
+    tasks=_tasks(31),
+    softmaxes=SOFTMAXES,
+    model=ModelSpec(width=64, depth=1, heads=4, feed_forward=256),
+    batch=256,
+    criterion=GrokCriterion(budget=1000),
+    replicas=16,
+    # By the rule in benchmarks/studies/tune_ci.py; weight decay equal in both arms, as published.
+    optimizers={
+        "adamw": "adamw(lr=0.016, weight_decay=0.3)",
+        "muon": "muon(lr=0.04, weight_decay=0.3, adamw_lr=0.016)",
+    },
+)
+
+_PAPER = Preset(
+    name="paper",
+    summary="seven tasks under three softmaxes at p = 97 [stated], for a GPU",
+    tasks=_tasks(97),
+    softmaxes=SOFTMAXES,
+    # depth, width, heads, SwiGLU of four times the width, dropout [nearest]
+    model=ModelSpec(width=128, depth=2, heads=1, feed_forward=512, gated=True, dropout=0.2),
+    batch=512,  # [nearest]
+    criterion=GrokCriterion(budget=1000),  # where the farthest outlier of the published box plot lies
+    replicas=12,
+    optimizers={
+        "adamw": "adamw(lr=0.001, weight_decay=1.0)",  # [nearest], β [stated]
+        "muon": "muon(lr=0.02, weight_decay=1.0, adamw_lr=0.001)",
+    },
+)
+
+# A corner of `ci`: the same runs, so the same records.
+_SMOKE = replace(
+    _CI,
+    name="smoke",
+    summary="addition under softmax at p = 31: one verdict in half a minute",
+    tasks=_CI.tasks[:1],
+    softmaxes=("softmax",),
+    replicas=8,
+)
+
+PRESETS = {preset.name: preset for preset in (_SMOKE, _CI, _PAPER)}
+
+
+def get(name: str) -> Preset:
+    """The preset of this name. Raises `UsageError` that lists them."""
+    return PRESETS[choose("preset", name, tuple(PRESETS))]

@@ -1,0 +1,70 @@
+"""`grokbench check`: what an optimizer has to keep to, checked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from grokbench.cli.common import HELD, REFUTED, import_from_here, json_option, output
+from grokbench.spec import UsageError, registry
+
+if TYPE_CHECKING:
+    from grokbench.conformance import Finding
+
+
+def add(commands: Any) -> None:
+    """The command's parser."""
+    parser = commands.add_parser("check", help="what an optimizer has to keep to, checked")
+    parser.set_defaults(action=run)
+    parser.add_argument(
+        "optimizers", nargs="+", metavar="SPEC", help="as for run; package.module:* for all of a module"
+    )
+    json_option(parser, "the findings")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the optimizers and print what was found."""
+    from rich.console import Console
+
+    from grokbench.conformance import conformance
+    from grokbench.records import files
+    from grokbench.report import conformance as report
+    from grokbench.report import github
+
+    import_from_here()
+    names = [name for text in options.optimizers for name in expand(text)]
+    specs = {name: registry.parse(name) for name in names}
+    if options.json:
+        files.check(options.json)
+    found: dict[str, list[Finding]] = {}
+    progress = Console(stderr=True)
+    for i, (name, spec) in enumerate(specs.items()):
+        if len(specs) > 1:
+            progress.print(f"{i + 1} of {len(specs)}: {name}", highlight=False, markup=False)
+        found[name] = list(conformance(spec))
+    out = output(options.json)
+    out.write(report.text(found, Console(file=out).width, color=out.isatty()))
+    if options.json:
+        files.write_line(options.json, report.document(found))
+    github.annotate(report.publish(found), out)
+    return REFUTED if any(map(report.broken, found.values())) else HELD
+
+
+def expand(text: str) -> list[str]:
+    """`package.module:*` as every optimizer class of the module; anything else as it is."""
+    module_name, _, attribute = text.partition(":")
+    if attribute != "*":
+        return [text]
+    import torch
+
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # an import runs foreign code, which can raise anything
+        raise UsageError(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    classes = [n for n, value in vars(module).items() if inspect.isclass(value) and not n.startswith("_")]
+    found = sorted(n for n in classes if issubclass(getattr(module, n), torch.optim.Optimizer))
+    if not found:
+        raise UsageError(f"{module_name} has no optimizer class")
+    return [f"{module_name}:{name}" for name in found]

@@ -1,0 +1,95 @@
+"""`grokbench gate`: is a changed optimizer no later than it was?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, import_from_here, output, training_options
+
+if TYPE_CHECKING:
+    from grokbench.gate import Request
+
+SPEC = "name or 'package.module:Attribute(key=value, …)'"
+
+
+def add(commands: Any) -> None:
+    """The command's parser."""
+    parser = commands.add_parser("gate", help="is a changed optimizer no later than it was?")
+    parser.set_defaults(action=run)
+    kinds = f"{SPEC}, a store or a saved baseline"
+    parser.add_argument("--baseline", required=True, metavar="SPEC|STORE|FILE", help=kinds)
+    parser.add_argument("--candidate", required=True, metavar="SPEC", help=SPEC)
+    parser.add_argument("--candidate-path", metavar="DIR", help="import the candidate from this source tree")
+    parser.add_argument("--margin", type=float, metavar="M", help="how much later is fine, as a share (default: 0.10)")
+    parser.add_argument("--level", type=float, metavar="A", help="one-sided level of each test (default: 0.05)")
+    parser.add_argument("--max-pairs", type=int, metavar="N", help="pairs in a cell, at the most (default: 48)")
+    parser.add_argument("--fresh", action="store_true", help="train anew what the store has")
+    parser.add_argument("--strict", action="store_true", help="exit with code 3 if it is inconclusive")
+    setting_options(parser)
+    training_options(parser, "the result")
+
+
+def setting_options(parser: argparse.ArgumentParser) -> None:
+    """What a gate and its baseline are asked for."""
+    parser.add_argument("--preset", metavar="NAME", help="smoke, ci or paper (default: the file's, or smoke)")
+    parser.add_argument("--task", help="only these tasks of the preset", **MANY)
+    parser.add_argument("--softmax", help="only these softmaxes of the preset", **MANY)
+    parser.add_argument("--budget", type=int, metavar="N", help="epochs of a run (default: the preset's)")
+
+
+def request_of(options: argparse.Namespace, **more: Any) -> Request:
+    """What was asked for, with the gate's own defaults."""
+    from grokbench.gate import Request
+
+    import_from_here()
+    given = {
+        "preset": options.preset,
+        "tasks": tuple(options.task),
+        "softmaxes": tuple(options.softmax),
+        "budget": options.budget,
+        "store": Path(options.store).absolute(),
+        "device": options.device,
+        "threads": options.threads,
+        **more,
+    }
+    return Request(**{name: value for name, value in given.items() if value is not None})
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer, and print it."""
+    from rich.console import Console
+
+    from grokbench import gate
+    from grokbench.gate.decision import Outcome
+    from grokbench.records import files
+    from grokbench.report import gate as report
+    from grokbench.report import github, progress
+
+    request = request_of(
+        options,
+        baseline=options.baseline,
+        candidate=options.candidate,
+        margin=options.margin,
+        level=options.level,
+        max_pairs=options.max_pairs,
+        candidate_path=Path(options.candidate_path) if options.candidate_path else None,
+        since=time.time() if options.fresh else 0.0,
+    )
+    if options.json:
+        files.check(options.json)
+    if request.candidate_path:
+        sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
+    with progress.watching() as listener:
+        result = gate.run(request, listener)
+    out = output(options.json)
+    out.write(report.text(result, Console(file=out).width, color=out.isatty()))
+    github.annotate(report.publish(result), out)
+    if options.json:
+        files.write_line(options.json, report.document(result))
+    if result.outcome is Outcome.REGRESSION:
+        return REFUTED
+    return UNDECIDED if options.strict and not result.passed else HELD

@@ -1,0 +1,39 @@
+"""`grokbench judge`: verdicts on your own grok times."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from grokbench.cli.common import exit_code, json_option, output
+
+
+def add(commands: Any) -> None:
+    """The command's parser."""
+    parser = commands.add_parser("judge", help="verdicts on your own grok times")
+    parser.set_defaults(action=run)
+    parser.add_argument("file", metavar="FILE", help="CSV with the columns cell,arm,replica,time,event")
+    parser.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with (default: the first)")
+    parser.add_argument("--unpaired", action="store_true", help="replicas of different arms share nothing")
+    parser.add_argument("--early-stop", action="store_true", help="pairs came in one by one: anytime-valid verdicts")
+    json_option(parser, "the verdicts")
+    parser.add_argument("--strict", action="store_true", help="exit with code 3 if anything is undecided")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge the file and print the tables."""
+    from rich.console import Console
+
+    from grokbench.records import files
+    from grokbench.report import export, terminal
+    from grokbench.verdicts import table
+
+    rows = table.read(options.file)
+    verdicts = table.verdicts_of(rows, options.baseline, paired=not options.unpaired, sequential=options.early_stop)
+    if options.json:
+        files.check(options.json)
+    out = output(options.json)
+    out.write(terminal.text(verdicts, (), Console(file=out).width, color=out.isatty()))
+    if options.json:
+        export.write(options.json, verdicts, ())
+    return exit_code(verdicts, strict=options.strict)

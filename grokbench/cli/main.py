@@ -1,0 +1,64 @@
+"""The command line of grokbench; `grokbench --help` lists its commands.
+
+Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under --strict,
+4 the machine failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from grokbench.cli import (
+    baseline,
+    check,
+    compare,
+    doctor,
+    gate,
+    judge,
+    list,
+    perf,
+    power,
+    run,
+    show,
+    sweep,
+)
+from grokbench.cli.common import HELD, INTERRUPTED, USAGE, Parser
+from grokbench.spec import UsageError
+
+COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show)
+
+
+def parser() -> Parser:
+    """What the command line takes; the chosen command's function is in `action`."""
+    top = Parser(prog="grokbench", description=__doc__.split("\n\n")[1])
+    commands = top.add_subparsers(required=True, metavar="command", dest="command")
+    for command in COMMANDS:
+        command.add(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options, unknown = parser().parse_known_args(arguments)
+    name = f"grokbench {options.command}"
+    if unknown:
+        parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
+            stream.reconfigure(errors="replace")
+    try:
+        return int(options.action(options))
+    except UsageError as error:
+        from grokbench.report import github
+
+        print(f"grokbench: error: {error}", file=sys.stderr)  # noqa: T201
+        github.annotate([github.Note("error", name, str(error))], sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HELD

@@ -1,0 +1,283 @@
+"""E slots, one batched program: train, evaluate, load and select replicas of runs of one shape.
+
+Nothing that one slot computes depends on another slot, on the slot's number or on how many slots there are:
+every product is one slice of a batched product, every slot's data begin on a cache line, element-wise functions
+round each element alike wherever it lies, and all of it is computed in one thread (see `frame`). So a run's record is
+bit-identical alone and in company.
+
+Shapes: E replicas, Q questions of a task, B rows of a batch (R with padding), T tokens, C classes, P parameters.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grokbench.engine import data
+from grokbench.models.prefixes import Plan
+from grokbench.models.transformer import Stack, forward, initial_row, layout, operands, row_size
+from grokbench.numerics import rng
+from grokbench.numerics.compiled import compiled
+from grokbench.numerics.frame import numerics
+from grokbench.optim.stack import Optimizer, family
+from grokbench.records.grok import Diagnostics
+from grokbench.softmaxes import SOFTMAX
+from grokbench.spec import ALIGNMENT, Part, RunSpec
+
+EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
+_LINES = 2 * ALIGNMENT
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _framed(method: _Method) -> _Method:
+    """Run a method under torch's numerics as the engine needs them."""
+
+    @functools.wraps(method)
+    def inside(ensemble: Ensemble, *arguments: Any, **settings: Any) -> Any:
+        with numerics(ensemble._threads):
+            return method(ensemble, *arguments, **settings)
+
+    return inside  # type: ignore[return-value]
+
+
+def shape(run: RunSpec) -> Hashable:
+    """Runs with equal shapes can share an ensemble."""
+    data = (run.task.questions, run.task.train_rows, run.batch)
+    return (data, run.softmax, run.model, family(run.optimizer))
+
+
+class Evaluation(NamedTuple):
+    """Arrays (E,) of all slots after an epoch. `finite` is False where a loss left the finite numbers."""
+
+    train_accuracy: NDArray[np.float64]
+    validation_accuracy: NDArray[np.float64]
+    train_loss: NDArray[np.float64]
+    validation_loss: NDArray[np.float64]
+    finite: NDArray[np.bool_]
+
+
+class Measured(NamedTuple):
+    """Arrays (E,) of some slots on one part. zero: share of rows without a loss. finite: all scores and losses are."""
+
+    accuracy: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    zero: NDArray[np.float64]
+    finite: NDArray[np.bool_]
+
+
+class Ensemble:
+    """Slots for runs of the shape of `run`, all empty at first. compile: compile the step; slots stay as many.
+
+    threads: on a processor. With more than one, for timing alone, bits may depend on the number of slots.
+    """
+
+    def __init__(
+        self, run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1
+    ) -> None:
+        self._threads = threads
+        with numerics(threads):
+            self._make(run, slots, device, compile)
+
+    def _make(self, run: RunSpec, slots: int, device: torch.device, compile: bool) -> None:
+        self._model, self._loss, self._device = run.model, SOFTMAX[run.softmax].loss, device
+        spec = run.task
+        self._questions = data.generate(spec).tokens  # of every run of this shape
+        self._slices = layout(run.model, spec.vocabulary, spec.classes)
+        self._pieces = operands(self._slices)
+        self._batch = min(run.batch, spec.train_rows)
+        dtype = getattr(torch, run.model.dtype)
+        # The share of each row in the loss; rows that fill the batch up to whole cache lines have none.
+        self._share = torch.zeros(_padded(self._batch), dtype=dtype, device=device)
+        self._share[: self._batch] = 1 / self._batch
+        self._plan = self._plan_for(len(self._share), dropout=bool(run.model.dropout))
+        self._plans: dict[int, Plan] = {}  # for evaluation, by the rows of a chunk
+
+        def integers(*size: int) -> Tensor:
+            return torch.zeros(slots, *size, dtype=torch.int64, device=device)
+
+        self._keys, self._epochs, self._steps = integers(), integers(), integers()
+        self._labels = integers(spec.rows)
+        self._train, self._validation = integers(spec.train_rows), integers(spec.rows - spec.train_rows)
+        self._stack(torch.zeros(slots, row_size(self._slices), dtype=dtype, device=device))
+        self._optimizer = Optimizer(run.optimizer, self._weights, compile=compile)
+        self._losses = self._loss_function()
+        if compile:
+            key = (spec.questions, self._batch, run.softmax, run.model, slots, device)
+            self._losses = compiled(key, self._losses, device, graphs=True)
+
+    def _plan_for(self, rows: int, *, dropout: bool) -> Plan:
+        return Plan(self._model, self._questions, rows, self._device, dropout=dropout)
+
+    def _stack(self, weights: Tensor) -> None:
+        """Take these weights (E, P) as the slots' own."""
+        self._weights = Stack(self._slices, weights)
+        self._gradients = Stack(self._slices, torch.zeros_like(weights))
+        self._before = torch.zeros_like(weights)  # the latest step
+
+    @property
+    def slots(self) -> int:
+        return len(self._keys)
+
+    @_framed
+    def load(self, slot: int, run: RunSpec) -> None:
+        """Begin a run in a slot; whatever was there is gone."""
+        key = rng.key_tensor(run.key)[None]
+        train, validation = data.split(run.task, key)
+        self._keys[slot], self._epochs[slot], self._steps[slot] = key[0], 0, 0
+        self._labels[slot] = data.generate(run.task).labels
+        self._train[slot], self._validation[slot] = train[0], validation[0]
+        self._weights.flat[slot] = initial_row(self._model, self._slices, run.key).to(self._weights.flat)
+        self._optimizer.load(slot, run)
+
+    def clear(self, slot: int) -> None:
+        """End the run in a slot; until another is loaded, it holds zeros."""
+        self._weights.flat[slot] = 0
+        self._optimizer.clear(slot)
+
+    @_framed
+    def select(self, slots: Sequence[int]) -> None:
+        """Keep these slots alone, in this order."""
+        kept = list(slots)
+        for name in ("_keys", "_epochs", "_steps", "_labels", "_train", "_validation"):
+            setattr(self, name, getattr(self, name)[kept])
+        self._stack(self._weights.flat[kept])
+        self._optimizer.select(kept, self._weights)
+
+    def weights(self, slot: int) -> dict[str, Tensor]:
+        """Copies of the named parameters in a slot, as an `nn.Module` would hold them."""
+        return {name: view[slot].clone() for name, view in self._weights.views.items()}
+
+    def epoch(self) -> Evaluation:
+        """Train every slot for one epoch, then evaluate it on all rows of its task."""
+        losses = self.train()
+        return self.evaluate(losses)
+
+    @_framed
+    def train(self) -> Tensor:
+        """One epoch of steps; (E,) the mean loss over them, before each step."""
+        order = rng.permutation(self._keys, rng.Stream.ORDER, self._epochs, self._train.shape[1])
+        order = self._train.gather(1, order)
+        steps = order.shape[1] // self._batch
+        total = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
+        for i in range(steps):
+            if i == steps - 1:
+                self._before.copy_(self._weights.flat)
+            total += self._step(order[:, i * self._batch : (i + 1) * self._batch])
+        self._epochs += 1
+        return total / steps
+
+    def _step(self, rows: Tensor) -> Tensor:
+        """One step on these rows (E, B); (E,) the losses before it."""
+        rows = torch.cat((rows, rows[:, :1].expand(-1, len(self._share) - self._batch)), 1)  # (E, R)
+        leaves = [view.requires_grad_() for view in Stack(self._pieces, self._weights.flat).views.values()]
+        losses = self._losses(leaves, rows, self._labels.gather(1, rows), self._keys, self._steps)
+        gradients = torch.autograd.grad(losses.sum(), leaves)
+        torch.cat([g.flatten(1) for g in gradients], 1, out=self._gradients.flat)
+        self._optimizer.step(self._gradients)
+        self._steps += 1
+        return losses.detach()
+
+    def _loss_function(self) -> Callable[..., Tensor]:
+        """From weights, questions (E, R), labels (E, R), keys and steps (E,) to the losses (E,)."""
+        model, plan, loss, share = self._model, self._plan, self._loss, self._share
+        names = [piece.name for piece in self._pieces]
+
+        def losses(leaves: list[Tensor], questions: Tensor, labels: Tensor, keys: Tensor, steps: Tensor) -> Tensor:
+            def dropout(x: Tensor, branch: int) -> Tensor:
+                """Zero units of x (E, N, D) at the model's rate, and scale up the others.
+
+                The bits are dealt out row by row, and to the positions within a row.
+                """
+                keep = rng.keep_mask(keys, steps, branch, x.shape[1] * x.shape[2], model.dropout)
+                keep = keep.view(len(x), len(share), -1, x.shape[2]).transpose(1, 2).flatten(1, 2)
+                return x * keep / (1 - model.dropout)
+
+            weights = dict(zip(names, leaves, strict=True))
+            scores = forward(model, weights, plan, questions, dropout if model.dropout else None)
+            return _sum(loss(scores, labels) * share)
+
+        return losses
+
+    def evaluate(self, running: Tensor) -> Evaluation:
+        """Evaluate every slot on all rows of its task; `running` (E,) are its losses while training."""
+        train, validation = (self.measure(range(self.slots), part) for part in ("train", "validation"))
+        finite = np.isfinite(running.double().cpu().numpy()) & train.finite & validation.finite
+        return Evaluation(train.accuracy, validation.accuracy, train.loss, validation.loss, finite)
+
+    @_framed
+    @torch.no_grad()
+    def diagnose(self, slot: int, epoch: int) -> Diagnostics:
+        """The state of the run in a slot, whatever its company."""
+        row = self._weights.flat[slot]
+        change = (row - self._before[slot]).double()
+        hidden = [s for s in self._slices if s.hidden]
+        end = sum(s.size for s in hidden)  # they come first
+        largest, ranks = 0.0, []
+        for s in hidden:
+            matrix = row[s.offset : s.offset + s.size].view(s.shape).double()
+            if not matrix.isfinite().all():
+                largest, ranks = float("nan"), [float("nan")]
+                break
+            values = torch.linalg.svdvals(matrix)
+            share = values / values.sum().clamp(min=torch.finfo(torch.float64).tiny)
+            ranks.append(float(torch.special.entr(share).sum().exp()))
+            largest = max(largest, float(values[0]))
+        return Diagnostics(
+            epoch=epoch,
+            spectral_norm=largest,
+            effective_rank=float(np.mean(ranks)),
+            weight_norm=float(row.double().norm()),
+            collapsed=float(self.measure([slot], "train").zero[0]),
+            update_hidden=float(change[:end].square().mean().sqrt()),
+            update_rest=float(change[end:].square().mean().sqrt()),
+        )
+
+    @_framed
+    @torch.no_grad()
+    def measure(self, slots: Sequence[int], part: Part, most: int | None = None) -> Measured:
+        """These slots on their rows of a part, or on the first `most` of them, and then without a loss."""
+        chosen = list(slots)
+        if self._device.type == "cuda" and len(chosen) < self.slots:  # there, bits depend on the number of slots
+            every = self.measure(range(self.slots), part, most)
+            return Measured(every.accuracy[chosen], every.loss[chosen], every.zero[chosen], every.finite[chosen])
+        rows = (self._train if part == "train" else self._validation)[chosen, :most]
+        flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
+        weights, labels = Stack(self._pieces, flat).views, self._labels[chosen]
+        count = rows.shape[1]
+        chunk = _padded(-(-count // -(-count // EVALUATION_ROWS)))
+        if chunk not in self._plans:
+            self._plans[chunk] = self._plan_for(chunk, dropout=False)
+        plan = self._plans[chunk]
+        right, losses = [], []
+        for start in range(0, count, chunk):
+            own = rows[:, start : start + chunk]
+            padded = torch.cat((own, own[:, :1].expand(-1, chunk - own.shape[1])), 1)
+            answers = labels.gather(1, padded)
+            scores = forward(self._model, weights, plan, padded)
+            right.append((scores.argmax(-1) == answers)[:, : own.shape[1]])
+            row_losses = scores.abs().amax(-1) if most else self._loss(scores, answers)
+            losses.append(row_losses[:, : own.shape[1]])
+        loss_rows = torch.cat(losses, 1)
+        figures = [_sum(values.double()) / count for values in (torch.cat(right, 1), loss_rows, loss_rows == 0)]
+        accuracy, loss, zero = torch.stack(figures).cpu().numpy()
+        unknown = np.full_like(loss, np.nan)
+        return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
+
+
+def _padded(rows: int) -> int:
+    """Rows that fill whole cache lines."""
+    return -(-rows // _LINES) * _LINES
+
+
+def _sum(x: Tensor) -> Tensor:
+    """(E, n) -> (E,), in two sums: torch divides a large single one among its threads, which changes its bits."""
+    width = 1024
+    return functional.pad(x, (0, -x.shape[1] % width)).view(len(x), -1, width).sum(2).sum(1)

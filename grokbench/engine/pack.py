@@ -1,0 +1,185 @@
+"""Runs of one shape in training: a queue, an ensemble's slots, and what is evaluated when.
+
+Training accuracy decides when a run has settled, and validation accuracy only what comes after. All that matters of
+either is on which side of its threshold it lies, and mostly a few rows tell that it is below. So grok times are those
+of full evaluations after every epoch, while an accuracy itself is known where it may be at its threshold, and for the
+curves after every `FULL_EVERY`th epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.sizing import Layout
+from grokbench.records.grok import Diagnostics, GrokDetector, Trace
+from grokbench.spec import Part, RunSpec
+
+FULL_EVERY = 16  # epochs
+PROBE_ROWS = 128
+
+
+class Running(NamedTuple):
+    """A slot in use: its run, the epochs it has trained and the latest accuracies that were evaluated."""
+
+    run: RunSpec
+    epoch: int
+    train_accuracy: float
+    validation_accuracy: float
+
+
+class Slot:
+    """A run in training: its detector and its curves so far, NaN where nothing was evaluated."""
+
+    def __init__(self, digest: str, run: RunSpec) -> None:
+        self.digest, self.run = digest, run
+        self.detector = GrokDetector(run.criterion)
+        self.curves: list[tuple[float, ...]] = []
+        self.diagnostics: list[Diagnostics] = []
+        self.seconds = 0.0
+        self.diverged = False
+        self.latest = (0.0, 0.0)
+
+    @property
+    def epoch(self) -> int:
+        return len(self.curves)
+
+    @property
+    def due(self) -> bool:
+        """Whether everything is evaluated after the epoch that comes."""
+        return (self.epoch + 1) % FULL_EVERY == 0 or self.epoch + 1 == self.run.criterion.budget
+
+    def may_reach(self, part: Part, accuracy: float) -> bool:
+        """Whether the accuracy on a part can be at its threshold, given that on its first `PROBE_ROWS` rows.
+
+        One row is forgiven, since products of another size may round a tie to the other side.
+        """
+        rows, rule = self.run.task.part_rows(part), self.run.criterion
+        wrong = max(0, PROBE_ROWS - round(accuracy * PROBE_ROWS) - 1)
+        return (rows - wrong) / rows >= (rule.train_threshold if part == "train" else rule.threshold)
+
+    def update(self, *figures: float, finite: bool) -> bool:
+        """Take in what was evaluated after an epoch, in the order of `Trace`; True if the run has ended."""
+        self.curves.append(figures)
+        train, validation = (old if np.isnan(new) else new for old, new in zip(self.latest, figures, strict=False))
+        self.latest, self.diverged = (train, validation), not finite
+        return self.detector.update(self.epoch, *figures[:2]) or self.diverged
+
+    def diagnosed(self) -> tuple[Diagnostics, ...]:
+        """The diagnostics taken at the first crossing, if that stood, and at the end."""
+        kept = (self.detector.first, self.epoch)
+        return tuple(d for d in self.diagnostics if d.epoch in kept)
+
+    def trace(self) -> Trace:
+        train, validation, *losses = np.array(self.curves, dtype=np.float64).reshape(-1, 4).T.copy()
+        epoch = np.arange(1, self.epoch + 1, dtype=np.int32)
+        return Trace(epoch, train, validation, *(loss.astype(np.float32) for loss in losses))
+
+
+class Pack:
+    """A queue of runs, and an ensemble while any of them is in training."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.queue: dict[str, RunSpec] = {}
+        self.slots: list[Slot | None] = []
+        self._ensemble: Ensemble | None = None
+
+    @property
+    def active(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot]
+
+    @property
+    def room(self) -> int:
+        """How many more runs it can take."""
+        return self.slots.count(None) if self._ensemble else self.layout.slots
+
+    def take(self, runs: Sequence[RunSpec], device: torch.device) -> None:
+        """Begin these runs, at most `room`, in free slots."""
+        if not self._ensemble:
+            size = self.layout.slots if self.layout.fixed else len(runs)
+            self._ensemble = Ensemble(runs[0], size, device, compile=self.layout.compiled)
+            self.slots = [None] * size
+        free = [i for i, slot in enumerate(self.slots) if slot is None]
+        for i, run in zip(free, runs, strict=False):
+            self._ensemble.load(i, run)
+            digest = run.digest
+            self.slots[i] = Slot(digest, self.queue.pop(digest))
+
+    def compact(self) -> None:
+        """Drop the slots for which no run was left."""
+        kept = [i for i, slot in enumerate(self.slots) if slot]
+        if self._ensemble and not self.layout.fixed and len(kept) < len(self.slots):
+            self._ensemble.select(kept)
+            self.slots = [self.slots[i] for i in kept]
+
+    def halve(self) -> bool:
+        """After running out of memory: begin anew with half as many slots; False if there is only one."""
+        half = (len(self.slots) or self.layout.slots) // 2
+        self.abandon()
+        self.layout = self.layout._replace(slots=max(1, half))
+        return half > 0
+
+    def abandon(self) -> None:
+        """Put every unfinished run back into the queue, to be begun anew."""
+        self.queue = {slot.digest: slot.run for slot in self.active} | self.queue
+        self.slots, self._ensemble = [], None
+
+    def epoch(self) -> list[Slot]:
+        """Train an epoch; the slots whose runs have ended are free from now on."""
+        assert self._ensemble
+        began = time.perf_counter()
+        running = self._ensemble.train().double().cpu().numpy()
+        figures, finite = self._evaluate(self._ensemble)
+        finite &= np.isfinite(running)
+        share = (time.perf_counter() - began) / len(self.active)
+        ended = []
+        for i, slot in enumerate(self.slots):
+            if slot:
+                slot.seconds += share
+                has_ended = slot.update(*map(float, figures[:, i]), finite=bool(finite[i]))
+                if has_ended or slot.detector.first == slot.epoch:
+                    slot.diagnostics.append(self._ensemble.diagnose(i, slot.epoch))
+                if has_ended:
+                    ended.append(slot)
+                    self.slots[i] = None
+                    self._ensemble.clear(i)
+        if not self.active:
+            self.slots, self._ensemble = [], None
+        return ended
+
+    def _evaluate(self, ensemble: Ensemble) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Accuracies and losses (4, E) in the order of `Trace`, NaN where nobody asks; (E,) whether all are finite."""
+        figures = np.full((4, len(self.slots)), np.nan)
+        finite = np.ones(len(self.slots), dtype=bool)
+
+        def measure(chosen: Iterable[int], part: Part, most: int | None = None) -> list[tuple[int, float]]:
+            slots = sorted(chosen)
+            if not slots:
+                return []
+            measured = ensemble.measure(slots, part, most)
+            finite[slots] &= measured.finite
+            if most is None:
+                figures[0 if part == "train" else 1, slots] = measured.accuracy
+                figures[2 if part == "train" else 3, slots] = measured.loss
+            return list(zip(slots, measured.accuracy, strict=True))
+
+        def decide(chosen: set[int], part: Part) -> None:
+            """Measure those of these slots that may be at the threshold, and those that are due."""
+            large = {i for i in chosen - due if slots[i].run.task.part_rows(part) >= 2 * PROBE_ROWS}
+            below = {i for i, seen in measure(large, part, PROBE_ROWS) if not slots[i].may_reach(part, seen)}
+            measure((chosen | due) - below, part)
+
+        slots = {i: slot for i, slot in enumerate(self.slots) if slot}
+        due = {i for i, slot in slots.items() if slot.due}
+        settled = {i for i, slot in slots.items() if slot.detector.settled}
+        decide(set(slots) - settled, "train")
+        fitted = {i for i, slot in slots.items() if figures[0, i] >= slot.run.criterion.train_threshold}
+        decide(settled | fitted, "validation")
+        return figures, finite

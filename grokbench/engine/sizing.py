@@ -1,0 +1,87 @@
+"""How an ensemble is laid out on a machine: how many slots it has, and whether its step is compiled.
+
+Both follow from a run's spec and the machine alone, since a run's bits may depend on them: a compiled step rounds
+otherwise than an eager one, and cuBLAS chooses its algorithm by the number of slices of a batched product.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from grokbench.models.transformer import layout, row_size
+from grokbench.spec import RunSpec
+
+FEWEST, MOST = 2, {"cpu": 16, "cuda": 64}
+# Measured in one thread of an AMD EPYC: compiling costs 16 to 30 seconds and then saves 14 % of a step (9 % with
+# dropout), so it pays after two to five minutes of training. At the 50 GFLOP/s of a step, eight replicas of 1e12
+# floating-point operations each take that long.
+COMPILE_WORK = 1e12
+_L3 = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
+_L3_BYTES = 16 << 20  # of processors that do not tell
+_LIVE = 4  # hidden layers of activations, or as much, that a step goes through again while they are warm
+_BYTES = {"float32": 4, "float64": 8}
+
+
+class Layout(NamedTuple):
+    """slots: at most. fixed: always that many, the idle ones filled with zeros."""
+
+    slots: int
+    fixed: bool
+    compiled: bool
+
+
+def plan(run: RunSpec, device: str) -> Layout:
+    """The layout of ensembles for runs of this shape on 'cpu' or 'cuda'."""
+    compiled = work(run) >= COMPILE_WORK and compiler(device) is not None
+    room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
+    slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
+    # A processor computes each slice of a batched product alike however many there are.
+    return Layout(slots, compiled or device == "cuda", compiled)
+
+
+def work(run: RunSpec) -> float:
+    """Floating-point operations of the matrix products that train one replica for its whole budget, roughly."""
+    t, m = run.task, run.model
+    batch = min(run.batch, t.train_rows)
+    hidden = sum(s.size for s in layout(m, t.vocabulary, t.classes) if s.hidden)
+    rows = batch * (1 + (m.depth - 1) * t.positions) / m.depth  # the last layer has one query a row
+    steps = t.train_rows // batch * run.criterion.budget
+    return 6.0 * hidden * rows * steps
+
+
+def bytes_of_a_replica(run: RunSpec) -> int:
+    """Memory that a replica's step has in use, roughly: weights, gradients, two moments and activations."""
+    m, width = run.model, _BYTES[run.model.dtype]
+    rows = min(run.batch, run.task.train_rows) * (run.task.positions if m.depth > 1 else 1)
+    parameters = row_size(layout(m, run.task.vocabulary, run.task.classes))
+    return width * (4 * parameters + _LIVE * rows * m.feed_forward)
+
+
+@functools.cache
+def compiler(device: str) -> str | None:
+    """What torch.compile would use on 'cpu' or 'cuda', None where it is missing. An empty CXX means none.
+
+    Nor is there one where torch is told to use no vector instructions (ATEN_CPU_CAPABILITY=default), since the C++ that
+    it then writes does not compile.
+    """
+    if device == "cuda":
+        return "triton" if importlib.util.find_spec("triton") else None
+    if platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        return None
+    names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    return next((name for name in names if name and shutil.which(name)), None)
+
+
+def _cache_bytes() -> int:
+    try:
+        return int(_L3.read_text().removesuffix("K\n")) << 10
+    except (OSError, ValueError):
+        return _L3_BYTES

@@ -1,0 +1,274 @@
+"""Is a candidate optimizer no later than a baseline, by more than a margin? `run` answers, pair by pair."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grokbench.claims import Cell
+from grokbench.gate import baseline as baselines
+from grokbench.gate.baseline import Baseline
+from grokbench.gate.decision import Decision, Outcome, decide, looks, rule
+from grokbench.gate.setting import EPOCHS, Setting, pairs_of, setting_of
+from grokbench.records.store import Record, Store
+from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
+from grokbench.training.checkout import Checkout
+from grokbench.training.trainer import Trainer
+from grokbench.verdicts import evidence
+from grokbench.verdicts.evidence import Evidence, Sample
+
+if TYPE_CHECKING:
+    from grokbench.training.local import Listener
+
+_MARK = " golden "
+DEFAULT_PRESET, MARGIN, LEVEL, MAX_PAIRS = "smoke", 0.10, 0.05, 48
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question to the gate. baseline: an optimizer, a store or a baseline file. Nones and empty tuples: what the
+    file was made with, or the preset `smoke` with all that it has.
+
+    margin: how much later, as a share, is still fine. level: of each test. candidate_path: the candidate is imported
+    from there. since: see `Executor`.
+    """
+
+    baseline: str
+    candidate: str
+    preset: str | None = None
+    tasks: tuple[str, ...] = ()
+    softmaxes: tuple[str, ...] = ()
+    budget: int | None = None
+    margin: float = MARGIN
+    level: float = LEVEL
+    max_pairs: int = MAX_PAIRS
+    candidate_path: Path | str | None = None
+    store: Path = Path("grokbench.sqlite")
+    device: str = "auto"
+    threads: int | None = None
+    since: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What the gate says. decision: None where the trajectories are identical, which is a PASS. differs: the first
+    epoch of the golden trajectories with other weights; None if identical, or if there was none to compare with.
+
+    evidence: the pairs, cell by cell. records: of all runs that were used, with their specs.
+    """
+
+    request: Request
+    setting: Setting
+    arms: tuple[OptimizerSpec, OptimizerSpec]
+    outcome: Outcome
+    reason: str
+    decision: Decision | None
+    differs: int | None
+    evidence: tuple[Evidence, ...] = ()
+    records: tuple[tuple[RunSpec, str, Record], ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate is shown to be fine."""
+        return self.outcome in (Outcome.PASS, Outcome.IMPROVED)
+
+    @property
+    def identical(self) -> bool:
+        return self.decision is None
+
+    def __repr__(self) -> str:
+        return f"{self.outcome.value}: {self.reason}"
+
+
+def run(request: Request, listener: Listener | None = None) -> Result:
+    """Answer, training what is missing. Raises `UsageError` for what cannot be compared."""
+    for name, value, most in (("margin", request.margin, 10), ("level", request.level, 0.5)):
+        if not 0 < value < most:
+            raise UsageError(f"{name} must lie between 0 and {most}, not {value:g}")
+    pairs_of("max-pairs", request.max_pairs)
+    kind = baselines.kind_of(request.baseline)
+    content = baselines.read(request.baseline) if kind == "file" else None
+    setting = _setting(request, content)
+    texts = setting.preset.optimizers
+    checkout = Checkout(Path(request.candidate_path)) if request.candidate_path else None
+    try:
+        parse = checkout.parse if checkout else registry.parse
+        candidate = parse(request.candidate, texts)
+        if content:
+            baseline = baselines.from_file(request.baseline, content, setting)
+        elif kind == "store":
+            baseline = baselines.from_store(request.baseline, setting)
+        else:
+            baseline = Baseline(registry.parse(request.baseline, texts))
+        return _Gate(request, setting, baseline, candidate, checkout, listener).answer()
+    finally:
+        if checkout:
+            checkout.close()
+
+
+def _setting(request: Request, content: Mapping[str, object] | None) -> Setting:
+    preset, tasks, softmaxes, budget = request.preset, request.tasks, request.softmaxes, request.budget
+    if content:
+        try:
+            cells = [str(name).rpartition("-") for name in dict(content["runs"])]  # type: ignore[call-overload]
+            preset, budget = preset or str(content["preset"]), budget or int(str(content["budget"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{request.baseline} is a damaged baseline: {type(error).__name__}: {error}") from None
+        tasks = tasks or tuple(task for task, _, _ in cells)
+        softmaxes = softmaxes or tuple(softmax for _, _, softmax in cells)
+    return setting_of(
+        preset or DEFAULT_PRESET, tasks, softmaxes, budget, request.device, request.store, request.threads
+    )
+
+
+class _Gate:
+    """One question while it is answered."""
+
+    def __init__(
+        self,
+        request: Request,
+        setting: Setting,
+        baseline: Baseline,
+        candidate: OptimizerSpec,
+        checkout: Checkout | None,
+        listener: Listener | None,
+    ) -> None:
+        self._request, self._setting, self._baseline, self._candidate = request, setting, baseline, candidate
+        self._checkout, self._listener = checkout, listener
+        self._arms = baseline.optimizer, candidate  # marked by what they are seen to do
+
+    def answer(self) -> Result:
+        """First the golden trajectories, then pairs."""
+        differs = self._golden()
+        if differs == 0:
+            count = len(self._setting.cells)
+            where = f" in {count} cells" * (count > 1)
+            return self._identical(f"bit-identical to the baseline for {EPOCHS} epochs{where}")
+        return self._pairs(differs)
+
+    def _identical(self, reason: str) -> Result:
+        return Result(self._request, self._setting, self._arms, Outcome.PASS, reason, None, None)
+
+    def _golden(self) -> int | None:
+        """The first epoch with other weights, 0 if all are the same, None if the baseline's are not known."""
+        from grokbench.training.golden import first_difference, golden
+
+        cells, device = self._setting.cells, self._setting.device
+
+        def runs(optimizer: OptimizerSpec) -> list[RunSpec]:
+            return [self._setting.runs(cell, optimizer, 1)[0] for cell in cells]
+
+        baseline, own = self._baseline.optimizer, runs(self._candidate)
+        before = None
+        if self._baseline.golden is not None:
+            before = tuple(self._baseline.golden[str(cell)] for cell in cells)
+        elif self._trainable():
+            before = golden(runs(baseline), device, EPOCHS)
+            if baseline.fingerprint != unmarked(baseline.fingerprint) and marked(self._bare(), before) != baseline:
+                before = None  # what is found here under its name is not what it was
+        after = self._checkout.golden(own, device, EPOCHS) if self._checkout else golden(own, device, EPOCHS)
+        if before is not None and self._baseline.records is None:
+            baseline = marked(baseline, before)
+        self._arms = baseline, marked(self._candidate, after)
+        return None if before is None else first_difference(before, after)
+
+    def _trainable(self) -> bool:
+        """Whether the baseline's optimizer, as it was, can be had here; always if it was named."""
+        optimizer = self._baseline.optimizer
+        if self._baseline.records is None or optimizer.fingerprint is None:
+            return True
+        try:
+            return registry.parse(str(optimizer)) == self._bare()
+        except UsageError:
+            return False
+
+    def _bare(self) -> OptimizerSpec:
+        """The baseline without the mark."""
+        optimizer = self._baseline.optimizer
+        return replace(optimizer, fingerprint=unmarked(optimizer.fingerprint))
+
+    def _pairs(self, differs: int | None) -> Result:
+        request, setting = self._request, self._setting
+        most = min(request.max_pairs, self._baseline.pairs or request.max_pairs)
+        store = Store(setting.store)
+        trainer = Trainer(store, setting.device, setting.threads, since=request.since, listener=self._listener)
+        try:
+            for count in looks(most):
+                records = self._records(store, trainer, count)
+                found = tuple(self._evidence(cell, count, records) for cell in setting.cells)
+                if rule(found, request.margin, request.level)[0] is not Outcome.INCONCLUSIVE:
+                    break
+        finally:
+            trainer.close()
+            store.close()
+        used = tuple(
+            (run, label, own[run.digest])
+            for label, optimizer, own in zip(("baseline", "candidate"), self._arms, records, strict=True)
+            for cell in setting.cells
+            for run in setting.runs(cell, optimizer, count)
+        )
+        d = decide(found, request.margin, request.level)
+        return Result(request, setting, self._arms, d.outcome, d.reason, d, differs, found, used)
+
+    def _records(self, store: Store, trainer: Trainer, count: int) -> tuple[Mapping[str, Record], Mapping[str, Record]]:
+        """The records of the first `count` pairs by digest, the baseline's and the candidate's."""
+        setting, known = self._setting, self._baseline.records
+        mine, theirs = ([run for cell in setting.cells for run in setting.runs(cell, arm, count)] for arm in self._arms)
+        here = [] if known is not None else mine
+        if self._checkout:
+            self._checkout.train(theirs, store.path, setting.device, setting.threads, self._request.since)
+        records = trainer.train([*here, *theirs])
+        return (records if known is None else known), records
+
+    def _evidence(self, cell: Cell, count: int, records: Sequence[Mapping[str, Record]]) -> Evidence:
+        never = self._setting.budget + 1.0
+        samples = []
+        for arm, own in zip(self._arms, records, strict=True):
+            times = [own[run.digest].time for run in self._setting.runs(cell, arm, count)]
+            first = np.array([t.epoch or never for t in times], dtype=float)
+            samples.append(Sample(first, np.array([t.held or never for t in times], dtype=float), first))
+        return evidence.compare("first", 1.0, cell, cell.task, samples[0], samples[1], never)
+
+
+def marked(optimizer: OptimizerSpec, trajectory: Sequence[Sequence[str]]) -> OptimizerSpec:
+    """A plug-in with what it was seen to do in its fingerprint, since its sources may not tell all.
+
+    So what something out of sight has changed is never answered with the records of before.
+    """
+    if optimizer.fingerprint is None:
+        return optimizer
+    seen = hashlib.blake2b(repr(trajectory).encode(), digest_size=8).hexdigest()
+    return replace(optimizer, fingerprint=f"{optimizer.fingerprint}{_MARK}{seen}")
+
+
+def unmarked(fingerprint: str | None) -> str | None:
+    """The fingerprint without that."""
+    return fingerprint and fingerprint.partition(_MARK)[0]
+
+
+def save(path: str, text: str, request: Request, pairs: int, listener: Listener | None = None) -> Setting:
+    """Train a baseline's pairs and golden trajectories and write them to a file. Raises `UsageError`."""
+    from grokbench.records import files
+    from grokbench.training.golden import golden
+
+    files.check(path)
+    pairs_of("pairs", pairs)
+    setting = _setting(request, None)
+    optimizer = registry.parse(text, setting.preset.optimizers)
+    digests = golden([setting.runs(cell, optimizer, 1)[0] for cell in setting.cells], setting.device, EPOCHS)
+    optimizer = marked(optimizer, digests)
+    runs = [run for cell in setting.cells for run in setting.runs(cell, optimizer, pairs)]
+    store = Store(setting.store)
+    trainer = Trainer(store, setting.device, setting.threads, since=request.since, listener=listener)
+    try:
+        records = trainer.train(runs)
+    finally:
+        trainer.close()
+        store.close()
+    baselines.save(path, optimizer, setting, baselines.by_cell(setting.cells, digests), records, pairs)
+    return setting

@@ -1,0 +1,1 @@
+"""What the engine's parts share: random streams, torch's global numerics, compiled functions, kernels."""

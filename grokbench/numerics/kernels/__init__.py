@@ -1,0 +1,1 @@
+"""Triton kernels, used on CUDA alone; `choice` says when."""

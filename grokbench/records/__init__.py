@@ -1,0 +1,1 @@
+"""What a run leaves: grok times, provenance, and the store."""

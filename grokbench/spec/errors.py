@@ -1,0 +1,24 @@
+"""What the user gave cannot be used: the error, and the checks that raise it."""
+
+from __future__ import annotations
+
+
+class UsageError(ValueError):
+    """What the user gave cannot be used. The text is one whole sentence; the command line exits with code 2."""
+
+
+def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:
+    """Return `name` if it is one of `choices`, else raise `UsageError` that lists them."""
+    if name not in choices:
+        raise UsageError(f"unknown {kind} {name!r}: choose from {', '.join(choices)}")
+    return name
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+def whole(kind: str, value: object, least: int) -> None:
+    valid = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(valid, f"{kind} must be a whole number of at least {least}, not {value!r}")

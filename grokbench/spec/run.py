@@ -1,0 +1,81 @@
+"""One training run: everything that its record depends on, and its digest.
+
+A run is a pure function of its `RunSpec`; two equal specs share one digest, hence one record in the store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from grokbench.spec.criterion import GrokCriterion
+from grokbench.spec.errors import choose, whole
+from grokbench.spec.model import ModelSpec
+from grokbench.spec.optimizer import OptimizerSpec
+from grokbench.spec.task import TaskSpec
+
+# Part of every digest. Raise it when a change of the engine changes the numbers that a run produces.
+ENGINE = 3
+
+SOFTMAXES = ("softmax", "stablemax", "sparsemax")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training run: everything that its record depends on, apart from the machine.
+
+    `replica` numbers the run's random stream, from which the split, the initial weights, the batch order and
+    the dropout masks come. The stream is the same for every softmax, model and optimizer, which is what pairs
+    the arms of a comparison. `batch` is in rows; an epoch is as many full batches as the training rows hold,
+    in a new order each time, or the whole training set if it is smaller than a batch.
+    """
+
+    task: TaskSpec
+    softmax: str
+    model: ModelSpec
+    optimizer: OptimizerSpec
+    criterion: GrokCriterion
+    batch: int
+    replica: int
+
+    def __post_init__(self) -> None:
+        choose("softmax", self.softmax, SOFTMAXES)
+        whole("batch", self.batch, 1)
+        whole("replica", self.replica, 0)
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal characters; equal for equal specs, on every machine."""
+        return _digest(self, ENGINE)
+
+    @property
+    def key(self) -> int:
+        """64-bit key of the run's random stream."""
+        stream = {"task": dataclasses.asdict(self.task), "replica": self.replica}
+        return int.from_bytes(_hash(stream, 8), "little")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1 << 16)  # verdicts ask for the same ones again and again
+def _digest(run: RunSpec, engine: int) -> str:
+    return _hash({"engine": engine, **dataclasses.asdict(run)}, 16).hex()
+
+
+def _hash(content: dict[str, Any], size: int) -> bytes:
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
+
+
+def _canonical(value: Any) -> Any:
+    """Equal values written alike: 1.0 and True as 1."""
+    if isinstance(value, dict):
+        return {key: _canonical(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    return int(value) if isinstance(value, int | float) and value == int(value) else value

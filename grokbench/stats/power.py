@@ -1,0 +1,77 @@
+"""How many pairs a question needs. Simulated with the tests that decide it; knows nothing of runs.
+
+Model: log time ratios of pairs are normal with a mean of log(ratio) and a given standard deviation, here called spread.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from grokbench.stats import sequential
+from grokbench.stats.paired import sign_patterns
+
+PATHS = 1_000
+MOST = 400  # pairs that are looked for
+EXACT = 12  # pairs up to which the sign-flip test is enumerated; above, Student's test stands for it
+
+
+class Need(NamedTuple):
+    """Pairs in a cell, None if more than `MOST`: with early stopping (as many as are looked at), and without."""
+
+    sequential: int | None
+    fixed: int | None
+
+
+def need(ratio: float, spread: float, cells: int, level: float = 0.05, power: float = 0.8, ties: float = 0.0) -> Need:
+    """The pairs with which a true ratio is found with this probability in one of so many cells, on its own side.
+
+    ties: share of pairs that are ties, as when neither run groks.
+    """
+    gap = abs(np.log(ratio))
+    win = float(stats.norm.cdf(gap / spread)) if spread else float(gap > 0)
+    return Need(wins_needed(win, ties, level / cells, power), flips_needed(gap, spread, ties, level / cells, power))
+
+
+@functools.lru_cache(maxsize=4096)
+def wins_needed(
+    win: float, ties: float, level: float, power: float = 0.8, wins: int = 0, losses: int = 0
+) -> int | None:
+    """More pairs until the sequential test reaches the level with this probability, after so many wins and losses.
+
+    win: probability of winning a pair that is no tie.
+    """
+    rng = np.random.default_rng(0)
+    draws = rng.random((PATHS, MOST))
+    signs = np.where(draws < ties, 0, np.where(draws < ties + (1 - ties) * win, -1, 1))
+    past = np.broadcast_to(np.repeat([-1, 1], [wins, losses]), (PATHS, wins + losses))
+    log_e = sequential.log_e(np.hstack([past, signs]))[:, wins + losses :]
+    share = (log_e >= -np.log(level)).cumsum(1).astype(bool).mean(0)  # that have crossed by then
+    return int((share >= power).argmax()) + 1 if share[-1] >= power else None
+
+
+@functools.lru_cache(maxsize=4096)
+def flips_needed(gap: float, spread: float, ties: float, level: float, power: float = 0.8) -> int | None:
+    """Pairs with which the sign-flip test reaches the level with this probability; gap: mean log ratio, positive."""
+    low, high = 1, MOST
+    if flip_power(MOST, gap, spread, ties, level) < power:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if flip_power(middle, gap, spread, ties, level) >= power else (middle + 1, high)
+    return low
+
+
+def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> float:
+    """Probability that the sign-flip test of n pairs reaches the level."""
+    rng = np.random.default_rng(n)
+    gaps = rng.normal(gap, spread, (PATHS, n)) * (rng.random((PATHS, n)) >= ties)
+    if n <= EXACT:
+        p = (gaps @ sign_patterns(n).T >= gaps.sum(1, keepdims=True) - 1e-9).mean(1)
+    else:
+        error = np.maximum(gaps.std(1, ddof=1), 1e-12) / np.sqrt(n)
+        p = np.maximum(stats.t.sf(gaps.mean(1) / error, n - 1), 2.0 ** -(gaps != 0).sum(1))
+    return float((p <= level).mean())

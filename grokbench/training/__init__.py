@@ -1,0 +1,1 @@
+"""RunSpecs to Records: in this process, and in others beside it."""

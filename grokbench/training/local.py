@@ -1,0 +1,211 @@
+"""RunSpecs -> Records on this machine: groups runs by shape, keeps ensembles' slots full, stores what ends.
+
+A run that has its answer retires at once, and the next run of the same shape takes its slot. An exception,
+whatever its cause, leaves the records that are already stored and trains nothing into the store.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from grokbench.engine import sizing
+from grokbench.engine.ensemble import shape
+from grokbench.engine.pack import Pack, Running, Slot
+from grokbench.numerics.frame import numerics
+from grokbench.optim.adapter import out_of_memory
+from grokbench.records import provenance
+from grokbench.records.store import Record, Store
+from grokbench.spec import RunSpec, UsageError, choose
+
+DEVICES = ("auto", "cpu", "cuda")
+WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here
+LOOK_SECONDS = 1.0  # and while there is something to train here, too
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
+
+
+class Progress(NamedTuple):
+    """State of the work: runs asked for so far, those with a record, those that this process trained."""
+
+    wanted: int
+    done: int
+    trained: int
+    seconds: float
+    running: tuple[Running, ...]
+
+
+Listener = Callable[[Progress], None]
+
+
+def resolve_device(name: str) -> str:
+    """'cpu' or 'cuda'. Raises `UsageError` where CUDA is asked for and there is none."""
+    choose("device", name, DEVICES)
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("no CUDA device is available here: choose --device cpu")
+    return ("cuda" if available else "cpu") if name == "auto" else name
+
+
+class Executor:
+    """Trains runs that the store does not have, on one device.
+
+    fill: free slots may take any run that has been asked for, not only those that are wanted now; to be turned
+    off where several processes divide the work. since: records older than this Unix time do not count.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: str = "auto",
+        *,
+        fill: bool = True,
+        since: float = 0.0,
+        listener: Listener | None = None,
+    ) -> None:
+        self._store, self._fill, self._since, self._listener = store, fill, since, listener
+        self._device = resolve_device(device)
+        _keep_freed_memory()
+        with numerics():
+            self._provenance = provenance.capture(self._device, sizing.compiler(self._device))
+        self._packs: dict[Hashable, Pack] = {}
+        self._asked: dict[str, RunSpec] = {}
+        self._done: set[str] = set()
+        self._held: set[str] = set()  # by other processes, when last seen
+        self._looked = time.monotonic()
+        self._trained = 0
+        self._seconds = 0.0
+
+    def need(self, runs: Iterable[RunSpec]) -> None:
+        """Say which runs will be asked for, so that they can share ensembles."""
+        new = {run.digest: run for run in runs if run.digest not in self._asked}
+        self._asked |= new
+        have = self._store.known(new, self._since)
+        self._done |= have
+        for digest, run in new.items():
+            if digest not in have:
+                self._pack(run).queue[digest] = run
+
+    def _pack(self, run: RunSpec) -> Pack:
+        kind = (shape(run), plan := sizing.plan(run, self._device))
+        return self._packs.setdefault(kind, Pack(plan))
+
+    def records(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
+        """The records of these runs by digest, trained first where there is none yet."""
+        self.need(runs)
+        wanted = {run.digest: run for run in runs}
+        missing = set(wanted) - self._done
+        while missing:
+            try:
+                trained = self._advance(missing)
+            except BaseException:
+                self._abandon()
+                raise
+            if not trained:
+                time.sleep(WAIT_SECONDS)
+            self._look(always=not trained)
+            missing -= self._done
+        return self._store.get(wanted, self._since)
+
+    def _look(self, *, always: bool) -> None:
+        """Now and then, say that this process is alive, and see which runs others have finished."""
+        if not always and time.monotonic() < self._looked + LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        self._held.clear()
+        self._store.renew()
+        elsewhere = self._store.known(set(self._asked) - self._done, self._since)
+        self._done |= elsewhere
+        for pack in self._packs.values():
+            pack.queue = {digest: run for digest, run in pack.queue.items() if digest not in elsewhere}
+
+    def _advance(self, missing: set[str]) -> bool:
+        """Train one epoch of a pack; False if there is none to train here.
+
+        What has been begun is ended first, so that few leases are held, then what is missing. Where that is in
+        other processes' hands, they may be waiting for what is in ours.
+        """
+        packs = self._packs.values()
+        begun = [pack for pack in packs if pack.active]
+        wanted = [pack for pack in packs if not missing.isdisjoint(pack.queue)]
+        for pack in (*begun, *wanted, *(packs if self._fill else ())):
+            try:
+                self._refill(pack, missing)
+                if not pack.active:
+                    continue
+                ended = self._epoch(pack)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error) or not pack.halve():
+                    raise
+                ended = []
+            self._keep(ended)
+            return True
+        return False
+
+    def _refill(self, pack: Pack, missing: set[str]) -> None:
+        """Load queued runs into free slots, those that are missing first."""
+        if not pack.room:
+            return
+        claimed: list[RunSpec] = []
+        for digest, run in sorted(pack.queue.items(), key=lambda item: item[0] not in missing):  # stable
+            if len(claimed) == pack.room or not (self._fill or digest in missing):
+                break
+            if digest in self._held:
+                continue
+            if self._store.claim(digest, self._since):
+                claimed.append(run)
+            else:
+                self._held.add(digest)
+        if claimed:
+            pack.take(claimed, torch.device(self._device))
+        pack.compact()
+
+    def _abandon(self) -> None:
+        """After a failure, put every run without a record back into its queue, to be begun anew."""
+        for pack in self._packs.values():
+            pack.abandon()
+        for digest, run in self._asked.items():  # also those that ended and could not be stored
+            if digest not in self._done:
+                self._pack(run).queue.setdefault(digest, run)
+        self._store.release()
+
+    def _epoch(self, pack: Pack) -> list[Slot]:
+        """Train an epoch; the slots whose runs have ended."""
+        began = time.perf_counter()
+        ended = pack.epoch()
+        self._seconds += time.perf_counter() - began
+        return ended
+
+    def _keep(self, ended: Sequence[Slot]) -> None:
+        """Store the records of runs that have ended."""
+        for slot in ended:
+            grok = slot.detector.result(slot.epoch, slot.diverged)
+            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, self._provenance)
+            self._done.add(slot.digest)
+            self._trained += 1
+        if self._listener:
+            self._listener(self.progress())
+
+    def progress(self) -> Progress:
+        """What is running and how much is done."""
+        running = tuple(
+            Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs.values() for slot in pack.active
+        )
+        return Progress(len(self._asked), len(self._done), self._trained, self._seconds, running)
+
+
+def _keep_freed_memory() -> None:
+    """Ask the GNU C library to keep freed blocks instead of giving them back to the system.
+
+    A step allocates and frees the same megabytes again and again; otherwise every one of their pages is
+    faulted in anew, which here took about a third of the time.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

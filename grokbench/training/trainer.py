@@ -1,0 +1,78 @@
+"""Trains what a store does not have: in this process and, on a processor of several threads, in workers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from grokbench.records.store import Record, Store
+from grokbench.spec import RunSpec
+
+if TYPE_CHECKING:
+    from grokbench.training.local import Executor, Listener
+    from grokbench.training.workers import Workers
+
+
+class Trainer:
+    """Answers runs from the store, and trains the others. Imports torch when there is something to train.
+
+    threads: on a processor, how many processes of one thread each may train; None for torch's own number of threads.
+    share: other processes work on the same runs, so train only what is asked for. since: see `Executor`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        share: bool = False,
+        since: float = 0.0,
+        listener: Listener | None = None,
+    ) -> None:
+        self._store, self._device, self._share, self._since = store, device, share, since
+        self._listener = listener
+        self._threads = threads
+        self._executor: Executor | None = None
+        self._workers: Workers | None = None
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._workers:
+            self._workers.close()
+
+    def train(self, wanted: Sequence[RunSpec], coming: Sequence[RunSpec] = ()) -> dict[str, Record]:
+        """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with."""
+        everything = list({run.digest: run for run in (*wanted, *coming)}.values())
+        if self._executor is None:
+            self._executor = self._start()
+        if not self._share:
+            self._employ(everything)
+            self._executor.need(everything)
+        return self._executor.records(wanted)
+
+    def _start(self) -> Executor:
+        from grokbench.training.local import Executor
+
+        return Executor(self._store, self._device, fill=not self._share, since=self._since, listener=self._listener)
+
+    def _processes(self, runs: int) -> int:
+        """Into how many processes to divide so many runs: on a CPU with several threads, more than one."""
+        import torch
+
+        from grokbench.training.local import resolve_device
+        from grokbench.training.workers import share
+
+        alone = self._share or resolve_device(self._device) != "cpu"
+        return 1 if alone else share(self._threads or torch.get_num_threads(), runs)
+
+    def _employ(self, runs: Sequence[RunSpec]) -> None:
+        """Start workers for these runs, unless there are some at work or the runs are too few."""
+        from grokbench.training.workers import Workers
+
+        if self._workers and self._workers.busy:
+            return
+        if (processes := self._processes(len(runs))) > 1:
+            if self._workers:
+                self._workers.close()
+            self._workers = Workers(processes - 1, runs, self._store.path, self._since)

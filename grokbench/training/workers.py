@@ -1,0 +1,81 @@
+"""Other processes of this machine that train the same runs into the same store, one thread each.
+
+The models are so small that two processes of one thread train more than one of two threads. Workers divide the
+runs by the store's leases, need no orders after the first, and end with the process that started them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from grokbench.records.store import Store
+from grokbench.spec import RunSpec, UsageError
+from grokbench.training.local import Executor
+
+RUNS_PER_WORKER = 4  # starting a process takes as long as training about so many small runs for a second
+
+
+def share(threads: int, runs: int) -> int:
+    """Into how many processes to divide so many threads for so many runs."""
+    return max(1, min(threads, runs // RUNS_PER_WORKER))
+
+
+class Workers:
+    """`count` processes that train these runs on the CPU, one thread each, until `close` or until all are done."""
+
+    def __init__(self, count: int, runs: Sequence[RunSpec], store: Path, since: float) -> None:
+        command = [sys.executable, "-P", "-c", "from grokbench.training.workers import main; main()"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._processes = []
+        for i in range(count):
+            begin = len(runs) * (i + 1) // (count + 1)  # far from the others, so that ensembles are rarely divided
+            order = pickle.dumps((sys.path, [*runs[begin:], *runs[:begin]], store, since))
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+            self._processes.append(process)
+            assert process.stdin
+            with contextlib.suppress(BrokenPipeError):  # it has ended; its runs are left to the others
+                process.stdin.write(len(order).to_bytes(8, "little") + order)
+                process.stdin.flush()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any of them is still at work."""
+        return any(process.poll() is None for process in self._processes)
+
+    def close(self) -> None:
+        """End them. Their leases end with them, as the store sees that the processes are gone."""
+        for process in self._processes:
+            assert process.stdin
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        for process in self._processes:
+            process.wait()
+
+
+def main() -> None:
+    """What a worker does: read its order, train, and end when its standard input does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it to end
+    size = int.from_bytes(sys.stdin.buffer.read(8), "little")
+    path, runs, store_path, since = pickle.loads(sys.stdin.buffer.read(size))
+    sys.path[:] = path
+
+    def end_with_parent() -> None:
+        os.read(sys.stdin.fileno(), 1)  # nothing more is written, so this returns at the end
+        os._exit(0)  # leases of a process that is gone are free
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    store = Store(store_path)
+    try:
+        Executor(store, "cpu", since=since).records(runs)
+    except UsageError:
+        pass  # the process that started this one meets the same, and reports it
+    finally:
+        store.close()

@@ -1,0 +1,313 @@
+"""The conformance suite: what it finds in optimizers that misbehave, each in one way, and that good ones pass."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from plugins import Base
+
+from grokbench import cli, testing
+from grokbench.cli import check
+from grokbench.conformance import CHECKS, Outcome, conformance, examine
+from grokbench.spec import UsageError, registry
+
+SHARED: dict[tuple[int, ...], torch.Tensor] = {}
+
+
+class Remembers(Base):
+    """Momentum that outlives the optimizer, by shape."""
+
+    def change(self, p, lr):
+        momentum = SHARED.setdefault(tuple(p.shape), torch.zeros_like(p))
+        p.sub_(momentum.mul_(0.5).add_(p.grad), alpha=lr)
+
+
+class Shares(Base):
+    """One count for all objects: another replica's step scales one's own."""
+
+    total = 0.0
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        type(self).total = 0.0
+
+    def change(self, p, lr):
+        type(self).total += float(p.grad.abs().sum())
+        p.sub_(p.grad * lr / (1 + type(self).total))
+
+
+class Divides(Base):
+    def change(self, p, lr):
+        p.sub_(p.grad / p.grad.norm() * lr)
+
+
+class Forgets(Base):
+    """Keeps its momentum where no state_dict finds it."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.own = {}
+
+    def change(self, p, lr):
+        p.sub_(self.own.setdefault(p, torch.zeros_like(p)).mul_(0.9).add_(p.grad), alpha=lr)
+
+
+class Deaf(Base):
+    """Takes a beta, and a weight_decay if it is given, and uses neither."""
+
+    def __init__(self, params, lr=0.1, beta=0.9, **rest):
+        super().__init__(params, lr)
+
+
+class Late(Base):
+    """A knob that acts in the thirtieth step, and one that acts only with a switch."""
+
+    def __init__(self, params, lr=0.1, boost=2.0, floor=0.5, switch=False):
+        super().__init__(params, lr)
+        self.count, self.boost, self.floor = 0, boost, floor if switch else 0.0
+
+    def step(self, closure=None):
+        self.count += 1
+        super().step(closure)
+
+    def change(self, p, lr):
+        p.sub_(p.grad * lr * (self.boost if self.count == 30 * 11 else 1.0) + self.floor * 1e-3)
+        self.count += 10 if self.count < 300 else 0
+
+
+class Decays(Base):
+    """Decoupled decay of matrices, by weight_decay alone, or coupled decay of everything."""
+
+    def __init__(self, params, lr=0.1, weight_decay=0.1, coupled=False):
+        super().__init__(params, lr)
+        self.decay, self.coupled = weight_decay, coupled
+
+    def change(self, p, lr):
+        momentum = self.state[p].setdefault("m", torch.zeros_like(p))
+        gradient = p.grad + self.decay * p if self.coupled else p.grad
+        if p.ndim == 2 and not self.coupled:
+            p.mul_(1 - self.decay)
+        p.sub_(momentum.mul_(0.9).add_(gradient), alpha=lr)
+
+
+class Plain(Base):
+    """For matrices, and promises nothing."""
+
+    grokbench_parameters = "matrices"
+
+
+class Slanted(Plain):
+    """Promises to orthogonalise, and does not."""
+
+    grokbench_condition = 1.87
+
+
+class Modest(Plain):
+    grokbench_condition = 25.0
+
+
+class Idle(Slanted):
+    """Skips its first step."""
+
+    def change(self, p, lr):
+        if self.state[p].setdefault("seen", False):
+            super().change(p, lr)
+        self.state[p]["seen"] = True
+
+
+class HalfDeaf(Base):
+    """Reads one of two betas; `chunk` is declared to be of its speed alone."""
+
+    grokbench_inert = ("chunk",)
+
+    def __init__(self, params, lr=0.1, betas=(0.9, 0.99), chunk=4, weight_decay=None):
+        super().__init__(params, lr)
+        self.beta = betas[0]
+
+    def change(self, p, lr):
+        p.sub_(p.grad * lr * self.beta)
+
+
+class LateLoss(Base):
+    """A count that no state_dict has, and that acts in every twentieth step."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.count = 0
+
+    def step(self, closure=None):
+        self.count += 1
+        super().step(closure)
+
+    def change(self, p, lr):
+        p.sub_(p.grad * lr * (3.0 if self.count % 20 == 0 else 1.0))
+
+
+class WritesLater(Base):
+    def change(self, p, lr):
+        state = self.state[p]
+        state["n"] = state.get("n", 0) + 1
+        p.sub_(p.grad.mul_(0.5) if state["n"] > 5 else p.grad, alpha=lr)
+
+
+def test_a_broken_one_fails_the_assertion():
+    with pytest.raises(AssertionError, match=r"RaisesAtOnce: runs: the optimizer .* KeyError"):
+        testing.assert_conforms("plugins:RaisesAtOnce")
+
+
+def found(optimizer, name):
+    return examine(registry.parse(optimizer), name)
+
+
+@pytest.mark.parametrize("optimizer", registry.BUILT_IN)
+def test_good_optimizers_conform(optimizer):
+    findings = list(conformance(registry.parse(optimizer)))
+    assert [f.check for f in findings] == list(CHECKS)
+    assert [f for f in findings if f.outcome is Outcome.BREAKS] == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "text"),
+    [
+        ("plugins:RaisesAtOnce", "runs", "could not be made: KeyError"),
+        ("torch.optim:LBFGS", "runs", "failed at step 1: TypeError"),
+        ("test_conformance:Base(lr=0.0)", "runs", "11 of 11 parameters never move"),
+        ("test_conformance:Base(lr=1e38)", "runs", "is not finite after 8 epochs"),
+        ("test_conformance:Remembers", "deterministic", "something outlives the optimizer"),
+        ("test_conformance:Shares", "independent", "changes the weights of its neighbours"),
+        ("test_conformance:Divides", "finite", "zero gradients make weights that are not finite"),
+        ("plugins:WritesGradient", "gradients untouched", "step 1 writes into the gradient of layers.0"),
+        ("test_conformance:Forgets", "state_dict", "after a round trip of the state, layers.0"),
+        ("test_conformance:Deaf", "no dead knobs", "changes nothing: beta"),
+        ("test_conformance:HalfDeaf", "weight decay", "a weight_decay of 0.1 changes nothing"),
+        ("test_conformance:Slanted", "spectrum", "is 20, not 1.87 at the most"),
+        ("test_conformance:Idle", "spectrum", "is 20, not 1.87 at the most"),
+        ("test_conformance:HalfDeaf", "no dead knobs", "changes nothing: betas[1]"),
+        ("test_conformance:LateLoss", "state_dict", "after a round trip of the state, layers.0"),
+        ("test_conformance:WritesLater", "gradients untouched", "step 6 writes into the gradient"),
+        ("muon(ns_steps=1)", "spectrum", "not 1.87 at the most"),
+    ],
+)
+def test_what_is_broken_is_found(optimizer, name, text):
+    finding = found(optimizer, name)
+    assert finding.outcome is Outcome.BREAKS
+    assert text in finding.text
+
+
+def test_what_draws_random_numbers_is_deterministic_on_its_runs_own():
+    assert found("plugins:Noisy", "deterministic").outcome is Outcome.HOLDS
+    assert found("plugins:Noisy", "independent").text == "another gradient changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "text"),
+    [
+        ("adamw", "decoupled: a step takes lr · weight_decay of all parameters"),
+        ("muon", "decoupled: a step takes lr · weight_decay of the hidden matrices"),
+        ("sgd(weight_decay=0.1)", "coupled: added to the gradient of all parameters"),
+        ("torch.optim:Adam", "coupled: added to the gradient of all parameters"),
+        ("torch.optim:SGD", "decoupled: a step takes lr · weight_decay of all parameters, which here is coupled, too"),
+        ("test_conformance:Decays", "decoupled: a step takes weight_decay of matrices"),
+        ("test_conformance:Decays(coupled=True)", "coupled: added to the gradient of all parameters"),
+        ("pytorch_optimizer:Lamb", "on all parameters; its updates depend on the weights"),
+    ],
+)
+def test_weight_decay_is_described(optimizer, text):
+    finding = found(optimizer, "weight decay")
+    assert finding.outcome is Outcome.SAID
+    assert finding.text.endswith(text)
+
+
+def test_knobs_that_act_late_or_beside_another_are_not_dead():
+    finding = found("test_conformance:Late", "no dead knobs")
+    assert finding.outcome is Outcome.HOLDS
+    assert finding.text == "each of 3 changes the weights; floor only together with switch"
+    assert "dampening only together with momentum" in found("torch.optim:SGD", "no dead knobs").text
+
+
+def test_torchs_muon_orthogonalises_and_decays_apart():
+    muon = "torch.optim:Muon(parameters='matrices')"
+    assert found(muon, "spectrum").text.endswith("no ratio is promised")
+    assert 1 < float(found(muon, "spectrum").text.partition(" is ")[2].partition(";")[0]) < 1.87
+    assert found(muon, "weight decay").text == "decoupled: a step takes lr · weight_decay of the hidden matrices"
+    assert found(muon, "state_dict").outcome is Outcome.HOLDS
+
+
+def test_a_declared_condition_is_what_counts():
+    assert found("test_conformance:Modest", "spectrum").outcome is Outcome.HOLDS
+    assert found("test_conformance:Plain", "spectrum").outcome is Outcome.SAID
+    assert found("adamw", "spectrum").outcome is Outcome.SKIPPED
+    assert found("muon(orthogonalize=False)", "spectrum").outcome is Outcome.SKIPPED
+
+
+@pytest.fixture
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_command_tells_what_breaks_and_exits_with_1(capsys):
+    assert cli.main(["check", "adamw"]) == 0
+    assert "decoupled" in capsys.readouterr().out
+    assert cli.main(["check", "adamw", "muon(ns_steps=1)", "--json", "-"]) == 1
+    out, err = capsys.readouterr()
+    first, second = json.loads(out)["optimizers"]
+    assert (first["conforms"], second["conforms"]) == (True, False)
+    assert [f["check"] for f in second["findings"] if f["outcome"] == "breaks"] == ["spectrum"]
+    assert "1 of 2 conform" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nowhere:*", "cannot import 'nowhere': ModuleNotFoundError"),
+        ("json:*", "json has no optimizer class"),
+        ("adamv", "unknown optimizer 'adamv'"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(text, message, capsys):
+    assert cli.main(["check", text]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_star_is_every_class_of_a_module():
+    names = check.expand("torch.optim:*")
+    assert {"torch.optim:Adam", "torch.optim:SGD", "torch.optim:Optimizer"} <= set(names)
+
+
+def test_the_suite_has_a_case_for_each_check(pytester, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    command = ("-p", "no:cacheprovider", "--pyargs", "grokbench.suite.conformance", "--junitxml", "out.xml")
+    result = pytester.runpytest_inprocess(*command, "--grok-optimizer", "test_conformance:Slanted")
+    result.assert_outcomes(passed=len(CHECKS) - 2, failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["spectrum: largest over smallest singular value*"])
+    xml = (pytester.path / "out.xml").read_text()
+    assert 'name="grok_outcome" value="breaks"' in xml
+    assert not (pytester.path / "grokbench.sqlite").exists()
+
+
+def test_one_optimizer_is_too_few_for_claims(pytester):
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--pyargs", "grokbench.suite", "--grok-optimizer", "sgd"
+    )
+    result.stdout.fnmatch_lines(["a comparison needs two optimizers, the baseline first, not only 'sgd'"])
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+
+
+@settings(max_examples=20, deadline=None)
+@given(testing.matrices(condition=100.0))
+def test_matrices_have_spectra_of_the_chosen_condition(matrix):
+    values = torch.linalg.svdvals(matrix)
+    assert values[0] <= 100 * values[-1] * (1 + 1e-6)
+
+
+def test_a_spectrum_is_that_which_was_asked_for():
+    values = np.array([3.0, 2.0, 0.5])
+    assert torch.linalg.svdvals(testing.with_spectrum((3, 5), values)).tolist() == pytest.approx(values.tolist())
+    with pytest.raises(UsageError, match=r"shape \(3, 5\) has 3 singular values"):
+        testing.with_spectrum((3, 5), [1.0])

@@ -1,0 +1,34 @@
+"""Small runs, ensembles of them, and their weights as one vector."""
+
+from __future__ import annotations
+
+import torch
+
+from grokbench.engine.ensemble import Ensemble
+from grokbench.spec import GrokCriterion, ModelSpec, RunSpec, task
+from grokbench.spec.registry import parse
+
+PLAIN = ModelSpec(width=32, depth=1, heads=4, feed_forward=48)
+GATED = ModelSpec(width=48, depth=2, heads=2, feed_forward=80, gated=True, dropout=0.1)
+OPTIMIZERS = (
+    "adamw(lr=0.003)",
+    "muon(lr=0.02, adamw_lr=0.003)",
+    "sgd(lr=0.05, weight_decay=0.01)",
+)
+PLUG_IN = "torch.optim:RAdam(lr=0.01, weight_decay=0.1)"
+CPU = torch.device("cpu")
+
+
+def a_run(model=PLAIN, optimizer=OPTIMIZERS[0], softmax="softmax", replica=0, name="add", p=11, batch=16) -> RunSpec:
+    return RunSpec(task(name, p), softmax, model, parse(optimizer), GrokCriterion(50), batch, replica)
+
+
+def ensemble_of(runs) -> Ensemble:
+    ensemble = Ensemble(runs[0], len(runs), CPU)
+    for slot, run in enumerate(runs):
+        ensemble.load(slot, run)
+    return ensemble
+
+
+def state(ensemble: Ensemble, slot: int) -> torch.Tensor:
+    return torch.cat([w.flatten() for w in ensemble.weights(slot).values()])

@@ -1,0 +1,72 @@
+"""Records kept in a file: they come back, and those behind the README's tables are judged again to these tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import pytest
+from stored import MACHINE, STATES, TIME, spec, trace
+
+from grokbench.records import jsonl
+from grokbench.records.grok import GrokTime, Outcome
+from grokbench.records.store import Record
+from grokbench.report import terminal
+from grokbench.session import Session, cases
+from grokbench.spec import UsageError
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def kept() -> object:
+    """The script that keeps them."""
+    found = importlib.util.spec_from_file_location("keep_records", ROOT / "benchmarks" / "studies" / "keep_records.py")
+    assert found
+    assert found.loader
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_records_come_back_without_their_curves(tmp_path):
+    other = dataclasses.replace(MACHINE, commit="b" * 40, dirty=True)
+    made = [
+        Record(spec(0).digest, TIME, trace(), STATES[:1], 1.25, 1.7e9, MACHINE),
+        Record(spec(1).digest, GrokTime(Outcome.DIVERGED, 9), trace(), (), 0.5, 1.7e9, other),
+        Record(spec(2).digest, GrokTime(Outcome.CENSORED, 50, fit=4), trace(), (), 0.5, 1.7e9, MACHINE),
+    ]
+    jsonl.save(tmp_path / "records.jsonl", made)
+    found = jsonl.load(tmp_path / "records.jsonl")
+    for record in made:
+        again = found[record.digest]
+        assert (again.time, again.provenance, again.seconds) == (record.time, record.provenance, record.seconds)
+        assert len(again.trace.epoch) == 0
+        for ours, theirs in zip(again.diagnostics, record.diagnostics, strict=True):
+            assert dataclasses.astuple(ours) == pytest.approx(dataclasses.astuple(theirs), rel=1e-5)
+
+
+@pytest.mark.parametrize("content", ["", "[]\n[1, 2]\n", "no JSON", "[{}]\n"])
+def test_what_is_no_file_of_records_is_refused(tmp_path, content):
+    path = tmp_path / "records.jsonl"
+    path.write_text(content)
+    with pytest.raises(UsageError, match="is not a file of records"):
+        jsonl.load(path)
+    with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
+        jsonl.load(tmp_path / "none")
+
+
+def test_the_kept_records_are_judged_again_to_the_tables_of_the_readme(tmp_path):
+    script = kept()
+    assert script.PATH.stat().st_size < 2_000_000
+    options = dataclasses.replace(script.OPTIONS, store=tmp_path / "empty.sqlite")
+    session = Session(options, cases(options))
+    session.records |= jsonl.load(script.PATH)
+    assert session.missing(session.selected) == []
+    verdicts, runs = session.answers()
+    session.close()
+    assert len(runs) == len(session.records)
+    assert f"```\n{terminal.tables(verdicts, terminal.WIDTH)}```" in README
+    outcomes = [sum(r.time.outcome is o for _, _, r in runs) for o in Outcome]
+    assert f"{len(runs)} runs: {outcomes[0]} grokked, {outcomes[1]} censored, {outcomes[2]} diverged" in README

@@ -1,0 +1,308 @@
+"""The store gives back what was put in, bit by bit; divides work among processes; and harms no file it does not own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from stored import MACHINE, STATES, TIME, spec, trace
+
+from grokbench.records import store as store_module
+from grokbench.records.grok import GrokTime, Outcome, Trace
+from grokbench.records.store import APPLICATION_ID, Store
+from grokbench.spec import UsageError
+
+
+def bits(curves: Trace) -> list[tuple[str, bytes]]:
+    return [(array.dtype.str, array.tobytes()) for array in vars(curves).values()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+def child(code: str, path: Path) -> subprocess.Popen[str]:
+    """A process that has `store`, `spec`, `trace`, `TIME` and `MACHINE` and runs `code`."""
+    setup = f"import sys; sys.path.insert(0, {os.fspath(Path(__file__).parents[1])!r})\nfrom stored import *\n"
+    code = f"{setup}store = Store({os.fspath(path)!r})\n{code}"
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_a_record_comes_back_in_every_bit(path: Path) -> None:
+    run, curves = spec(), trace()
+    store = Store(path)
+    assert store.get([run.digest]) == {}
+    began = time.time()
+    store.put(run, TIME, curves, STATES, 1.25, MACHINE)
+    for reader in (store, Store(path)):
+        found = reader.get([run.digest, "0" * 32])
+        record = found[run.digest]
+        assert list(found) == [run.digest]
+        assert (record.digest, record.time, record.seconds, record.provenance) == (run.digest, TIME, 1.25, MACHINE)
+        assert began <= record.finished <= time.time()
+        assert bits(record.trace) == bits(curves)
+        assert repr(record.diagnostics) == repr(STATES)
+        reader.close()
+
+
+def test_a_store_of_the_first_schema_is_read_and_gets_diagnostics(path: Path) -> None:
+    store = Store(path)
+    store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
+    store.close()
+    db = sqlite3.connect(path)
+    db.execute("ALTER TABLE runs DROP COLUMN diagnostics")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    store = Store(path)
+    assert store.get([spec().digest])[spec().digest].diagnostics == ()
+    store.put(spec(1), TIME, trace(), STATES, 1.25, MACHINE)
+    assert len(store.get([spec(1).digest])[spec(1).digest].diagnostics) == 2
+    assert store.get([spec().digest])[spec().digest].time == TIME
+    store.close()
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), count=st.integers(0, 20))
+def test_any_curves_come_back(path: Path, data: st.DataObject, count: int) -> None:
+    accuracy = arrays.arrays(np.float64, count, elements=st.floats(0, 1))
+    loss = arrays.arrays(np.float32, count, elements=st.floats(width=32))
+    epoch = data.draw(arrays.arrays(np.int32, count))
+    curves = Trace(epoch, *(data.draw(kind) for kind in (accuracy, accuracy, loss, loss)))
+    store = Store(path)
+    store.put(spec(), TIME, curves, STATES, 0.0, MACHINE)
+    assert bits(store.get([spec().digest])[spec().digest].trace) == bits(curves)
+    store.close()
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_and_what_was_not_reached(path: Path, outcome: Outcome) -> None:
+    store = Store(path)
+    store.put(spec(), GrokTime(outcome, 7), trace(7), (), 0.5, MACHINE)
+    assert store.get([spec().digest])[spec().digest].time == GrokTime(outcome, 7)
+    store.close()
+
+
+def test_a_later_record_takes_the_place_of_an_earlier(path: Path) -> None:
+    store = Store(path)
+    store.put(spec(), TIME, trace(seed=1), STATES, 1.0, MACHINE)
+    newer = dataclasses.replace(MACHINE, torch="2.16.0", device="NVIDIA H200", commit="abc", dirty=False)
+    store.put(spec(), GrokTime(Outcome.CENSORED, 50), trace(50, seed=2), (), 2.0, newer)
+    (record,) = store.get([spec().digest]).values()
+    assert (record.time.outcome, record.seconds, record.provenance) == (Outcome.CENSORED, 2.0, newer)
+    assert record.trace == trace(50, seed=2)
+    store.close()
+
+
+def test_records_older_than_asked_for_are_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(path)
+    for replica, now in enumerate((100.0, 200.0, 300.0)):
+        monkeypatch.setattr(store_module.time, "time", lambda now=now: now)
+        store.put(spec(replica), TIME, trace(), STATES, 1.0, MACHINE)
+    digests = [spec(replica).digest for replica in range(3)]
+    assert list(store.get(digests, since=200.0)) == digests[1:]
+    assert list(store.get(digests, since=200.5)) == digests[2:]
+    assert list(store.get(digests)) == digests
+    assert not store.claim(digests[0])
+    assert not store.claim(digests[1], since=200.0)
+    assert store.claim(digests[0], since=150.0)
+    store.close()
+
+
+def test_provenance_is_written_once(path: Path) -> None:
+    store = Store(path)
+    for replica in range(6):
+        store.put(spec(replica), TIME, trace(), STATES, 1.0, dataclasses.replace(MACHINE, threads=1 + replica % 2))
+    store.close()
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM provenance").fetchone() == (2,)
+    assert db.execute("SELECT count(*) FROM runs").fetchone() == (6,)
+    db.close()
+
+
+NOT_OURS = "is not a grokbench store; it was left as it is"
+FOREIGN = "is a database, but not a grokbench store; it was left as it is"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"my thesis\n" * 300, NOT_OURS),
+        (b"x\n", NOT_OURS),
+        (b"x", NOT_OURS),
+        ("CREATE TABLE photos (name TEXT); INSERT INTO photos VALUES ('cat')", FOREIGN),
+        ("PRAGMA application_id = 7", FOREIGN),
+        ("PRAGMA user_version = 1", FOREIGN),
+        (f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 999", "has schema 999, from a newer grokb"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_left_as_it_is(path: Path, content: bytes | str, message: str) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        db = sqlite3.connect(path)
+        db.executescript(content)
+        db.close()
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=message):
+        Store(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write the store"):
+        Store(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_below_a_file_cannot_be_made(path: Path) -> None:
+    path.write_text("a file")
+    for below in (path / "store", path / "deeper" / "store"):
+        with pytest.raises(UsageError, match="cannot make the folder of the store"):
+            Store(below)
+    assert path.read_text() == "a file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
+def test_an_unwritable_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(UsageError, match="cannot write the store"):
+            Store(tmp_path / "store")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_missing_folders_are_made_and_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b" / "store"
+    Store(str(deep)).close()
+    assert deep.exists()
+    empty = tmp_path / "empty"
+    empty.touch()
+    Store(empty).close()
+    Store(empty).close()
+    assert empty.stat().st_size > 0
+
+
+def test_what_one_claims_no_other_can(path: Path) -> None:
+    ours, theirs = Store(path), Store(path)
+    digest = spec().digest
+    assert ours.claim(digest)
+    assert ours.claim(digest), "again, by its owner"
+    assert not theirs.claim(digest)
+    assert theirs.claim(spec(1).digest)
+    ours.close()
+    assert theirs.claim(digest)
+    theirs.close()
+
+
+def test_what_is_finished_cannot_be_claimed(path: Path) -> None:
+    ours, theirs = Store(path), Store(path)
+    digest = spec().digest
+    assert ours.claim(digest)
+    ours.put(spec(), TIME, trace(), STATES, 1.0, MACHINE)
+    assert not theirs.claim(digest)
+    assert not ours.claim(digest)
+    later = time.time() + 60
+    assert theirs.claim(digest, since=later)
+    assert not ours.claim(digest, since=later)
+    ours.close()
+    theirs.close()
+
+
+def test_a_lease_of_another_machine_lasts_while_it_is_renewed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = Store(path), Store(path)
+    digest, now = spec().digest, time.time()
+    monkeypatch.setattr(store_module.socket, "gethostname", lambda: "elsewhere")
+    assert theirs.claim(digest)
+    monkeypatch.undo()
+    for minutes, renewed in ((9, True), (18, False), (27, False)):
+        monkeypatch.setattr(store_module.time, "time", lambda minutes=minutes: now + 60 * minutes)
+        if renewed:
+            theirs.renew()
+        assert ours.claim(digest) == (minutes == 27)
+    ours.close()
+    theirs.close()
+
+
+def test_the_lease_of_a_killed_process_is_void(path: Path) -> None:
+    digest = spec().digest
+    process = child("print(store.claim(spec().digest), flush=True); sys.stdin.read()", path)
+    ours = Store(path)
+    try:
+        assert line(process) == "True"
+        assert not ours.claim(digest)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert ours.claim(digest)
+    ours.close()
+
+
+def test_processes_divide_the_work(path: Path) -> None:
+    """Both ask for all 200 at the same time; each run goes to exactly one."""
+    code = """
+print("ready", flush=True)
+sys.stdin.readline()
+mine = [replica for replica in range(200) if store.claim(spec(replica).digest)]
+print("done", *mine, flush=True)
+sys.stdin.read()
+"""
+    processes = [child(code, path) for _ in range(2)]
+    try:
+        assert [line(process) for process in processes] == ["ready"] * 2
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [line(process).split() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert [answer[:1] for answer in answers] == [["done"]] * 2, "a process failed"
+    assert sorted(int(replica) for answer in answers for replica in answer[1:]) == list(range(200))
+
+
+def test_a_process_killed_while_it_writes_leaves_whole_records(path: Path) -> None:
+    process = child(
+        "for replica in range(10**6):\n"
+        "    store.put(spec(replica % 500), TIME, trace(2000, seed=replica % 500), STATES, 1.0, MACHINE)\n"
+        "    print(replica, flush=True)",
+        path,
+    )
+    while int(line(process)) < 40:
+        pass
+    process.kill()
+    rest, _ = process.communicate()
+    written = int(rest.split()[-1]) + 1 if rest.split() else 41
+    store = Store(path)
+    found = store.get(spec(replica).digest for replica in range(500))
+    assert min(written, 500) <= len(found) <= written + 1
+    for replica in range(len(found)):
+        record = found[spec(replica).digest]
+        assert (record.time, record.provenance) == (TIME, MACHINE)
+        assert bits(record.trace) == bits(trace(2000, seed=replica))
+    store.put(spec(1000), TIME, trace(), STATES, 1.0, MACHINE)
+    store.close()
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()

@@ -1,0 +1,33 @@
+"""A gate raises no more false alarms than its level, on recorded times; studies/gates.py prints the table."""
+
+from __future__ import annotations
+
+import pytest
+from scripts import load
+
+gates = load("gates")
+
+GATES = 40
+
+
+@pytest.fixture(scope="module")
+def pools():
+    return [*gates.twins().values(), gates.strangers()]
+
+
+def test_an_optimizer_against_itself_is_no_regression(pools):
+    for own in pools:
+        bad, *_ = gates.rates(own, gates.CHANGES[0], GATES)
+        assert bad <= 0.125  # 5 of 40 happen with a probability of 5 % at a rate of 0.05
+
+
+def test_twice_as_late_is_found(pools):
+    for own in pools[:2]:
+        bad, fine, *_ = gates.rates(own, gates.Change("twice", 2.0), 10)
+        assert (bad, fine) == (1.0, 0.0)
+
+
+def test_a_quarter_that_never_groks_hardly_ever_passes(pools):
+    for own in pools:
+        _, fine, *_ = gates.rates(own, gates.CHANGES[5], GATES)
+        assert fine <= 0.125

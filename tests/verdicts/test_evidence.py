@@ -1,0 +1,172 @@
+"""Records -> evidence: what a censored time allows to be said, when a cell stops, and how tuning chooses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judged import ADD, CI, EARLIER, FOUR, SIX, Times, claim, records_of, runs_of
+
+from grokbench.claims import Claim
+from grokbench.stats import sequential
+from grokbench.verdicts import evidence
+from grokbench.verdicts.evidence import Sample, compare, gather, missing
+from grokbench.verdicts.verdict import Status, judge, pool
+
+BUDGET = 100
+
+
+@settings(deadline=None, max_examples=120)
+@given(
+    baseline=st.integers(1, 250),
+    candidate=st.integers(1, 250),
+    margin=st.sampled_from([0.5, 0.9, 1.0, 1.1, 2.0]),
+)
+def test_a_pair_counts_only_for_what_is_certain(baseline: int, candidate: int, margin: float) -> None:
+    """Against the true times, of which those beyond the budget are hidden."""
+    b, c = (np.array([min(t, BUDGET + 1.0)]) for t in (baseline, candidate))
+    arms = (Sample(x, x, x) for x in (b, c))
+    e = compare("first", margin, "cell", "block", *arms, BUDGET + 1.0)
+    forward, reverse = float(e.forward[0]), float(e.reverse[0])
+    if forward < 0:
+        assert candidate < margin * baseline
+    if reverse > 0:
+        assert candidate > margin * baseline
+    if baseline <= BUDGET and candidate <= BUDGET:
+        assert forward == reverse == pytest.approx(np.log(candidate / (margin * baseline)), abs=1e-9)
+    assert (forward == reverse == 0) or not (baseline > BUDGET and candidate > BUDGET)
+    if margin == 1:
+        assert forward == reverse
+
+
+@pytest.mark.parametrize("test", ["reached", "below", "collapsed"])
+def test_more_supports_a_claim_of_more(test: str) -> None:
+    arms = (Sample(np.ones(3), np.ones(3), np.array(v, float)) for v in ([0, 1, 5], [1, 1, 2]))
+    e = compare(test, 1.0, "cell", "block", *arms, 101)
+    assert e.forward.tolist() == e.reverse.tolist() == [-1, 0, 3]
+
+
+def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
+    asked = dataclasses.replace(claim((ADD,), 3), test="below")
+    runs = runs_of(asked, {ADD: ([100, 100, None], [100, None, 100])})
+    records = {run.digest: record for run, _, record in runs}
+    for run, label, record in runs:
+        if record.time.epoch and label == "muon":
+            records[run.digest] = dataclasses.replace(record, time=dataclasses.replace(record.time, below=7))
+    e = gather(asked, ADD, records)
+    assert e
+    assert e.forward.tolist() == [-7, 0, 0]
+
+
+def sequential_claim(replicas: int, cells: tuple = (ADD,)) -> Claim:
+    return dataclasses.replace(claim(cells, replicas), sequential=True)
+
+
+def of_length(times: Times, count: int) -> Times:
+    """The same pairs over and over."""
+    return tuple([arm[i % len(arm)] for i in range(count)] for arm in times)
+
+
+def test_a_cell_that_is_decided_asks_for_no_more() -> None:
+    asked = sequential_claim(16)
+    first = asked.stages[0]
+    assert first == sequential.fewest(0.05) == 5
+    assert [r.replica for r in missing(asked, ADD, {})] == [*range(5)] * 2
+    records = records_of(asked, {ADD: of_length(EARLIER, 5)})
+    assert missing(asked, ADD, records) == []
+    (v,) = judge(asked, [ADD], records)
+    assert (v.status, v.pairs, v.question.sequential) == (Status.SUPPORTED, 5, True)
+    assert v.p == pytest.approx(sequential.p_value([-1] * 5))
+
+
+def test_more_records_than_the_rule_asks_for_change_nothing() -> None:
+    asked = sequential_claim(16)
+    few, many = (records_of(asked, {ADD: of_length(EARLIER, n)}) for n in (5, 16))
+    assert judge(asked, [ADD], few) == judge(asked, [ADD], many)
+
+
+def test_an_undecided_cell_goes_on_look_by_look() -> None:
+    asked = sequential_claim(11)
+    assert asked.stages == (5, 8, 11)
+    mixed: Times = (SIX, [100, 440, 120, 520, 140, 600])
+    for count, more in ((5, 8), (8, 11)):
+        records = records_of(asked, {ADD: of_length(mixed, count)})
+        assert {r.replica for r in missing(asked, ADD, records)} == set(range(count, more))
+        assert gather(asked, ADD, records) is None
+    records = records_of(asked, {ADD: of_length(mixed, 11)})
+    assert missing(asked, ADD, records) == []
+    (v,) = judge(asked, [ADD], records)
+    assert (v.status, v.pairs) == (Status.INCONCLUSIVE, 11)
+    assert v.more is None
+    assert v.reason.endswith("with 11 pairs; undecided for 400 more")
+    leaning: Times = (SIX, [100, 110, 120, 130, 140, 600])
+    (w,) = judge(sequential_claim(5), [ADD], records_of(asked, {ADD: (SIX[1:], leaning[1][1:])}))
+    assert w.more
+    assert w.reason.endswith(f"about {w.more} more would decide")
+
+
+def test_a_cell_stops_by_the_level_that_is_corrected_over_all_cells() -> None:
+    asked = sequential_claim(16, FOUR)
+    assert asked.stages[0] == sequential.fewest(0.05 / 4) > 5
+    records = records_of(asked, {FOUR[0]: of_length(EARLIER, 5)})
+    assert missing(asked, FOUR[0], records)
+
+
+def test_cells_of_unlike_length_are_pooled_block_by_block() -> None:
+    asked = sequential_claim(14, FOUR)
+    first, second = asked.stages[:2]
+    mixed: Times = (SIX, [100, 440, 120, 520, 140, 600])
+    times = {cell: of_length(EARLIER, first) for cell in FOUR[1:]} | {FOUR[0]: of_length(mixed, 14)}
+    records = records_of(asked, times)
+    v = pool(asked, FOUR, records)
+    assert v is not None
+    assert v.pairs == 3 * first + 14
+    assert second > first
+    # Two blocks, replica by replica: the first is its two softmaxes' sum while both run, then the one alone.
+    logs = {cell: np.log(np.array(c, float)) - np.log(np.array(b, float)) for cell, (b, c) in times.items()}
+    order = []
+    for r in range(14):
+        order.append(sum(logs[cell][r] for cell in FOUR[:2] if r < len(logs[cell])))
+        if r < first:
+            order.append(sum(logs[cell][r] for cell in FOUR[2:]))
+    assert v.p == pytest.approx(sequential.p_value(order))
+
+
+def tuned() -> Claim:
+    return dataclasses.replace(claim((ADD,), 6), grid=CI.grid, protocol="tuned")
+
+
+def test_tuning_takes_the_earliest_setting_and_judges_it_on_other_replicas() -> None:
+    asked = tuned()
+    wanted = missing(asked, ADD, {})
+    settings = {arm.label: CI.grid.settings(arm.optimizer) for arm in asked.arms}
+    assert len(settings["adamw"]) == len(settings["muon"]) == 9
+    assert len(wanted) == 2 * 9 * 2
+    assert {run.replica for run in wanted} == set(CI.grid.replicas)
+    records = {}
+    (template,) = [r for _, _, r in runs_of(claim((ADD,), 1), {ADD: ((100,), (50,))})][:1]
+    for run in wanted:
+        best = run.optimizer in (settings["adamw"][4], settings["muon"][7])
+        time = dataclasses.replace(template.time, first=20 if best else 300)
+        records[run.digest] = dataclasses.replace(template, digest=run.digest, time=time)
+    judged = missing(asked, ADD, records)
+    assert {run.optimizer for run in judged} == {settings["adamw"][4], settings["muon"][7]}
+    assert {run.replica for run in judged} == set(range(6))
+    for run in judged:
+        records[run.digest] = dataclasses.replace(template, digest=run.digest)
+    (v,) = judge(asked, [ADD], records)
+    assert v.settings == (str(settings["adamw"][4]), str(settings["muon"][7]))
+    assert v.pairs == 6
+    assert len(evidence.used(asked, ADD, records)) == 36 + 12
+
+
+def test_equal_settings_are_told_apart_by_their_place_in_the_grid() -> None:
+    asked = tuned()
+    (template,) = [r for _, _, r in runs_of(claim((ADD,), 1), {ADD: ((100,), (50,))})][:1]
+    records = {run.digest: dataclasses.replace(template, digest=run.digest) for run in missing(asked, ADD, {})}
+    arm = evidence.chosen(asked, ADD, asked.baseline, records)
+    assert arm
+    assert (arm.optimizer["lr"], arm.optimizer["weight_decay"]) == (CI.grid.lr[0], CI.grid.weight_decay[0])

@@ -1,0 +1,187 @@
+"""Verdicts on times from a file: the same as on records, and clear about what cannot be judged."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from grokbench import cli
+from grokbench.spec import UsageError
+from grokbench.stats import paired
+from grokbench.verdicts.table import Row, read, verdicts_of
+from grokbench.verdicts.verdict import Status
+
+HEADER = "cell,arm,replica,time,event\n"
+SIX = (200, 220, 240, 260, 280, 300)
+
+
+def rows(cell="add", baseline=SIX, candidate=tuple(t // 2 for t in SIX), budget=1000):
+    made = []
+    for arm, times in (("adamw", baseline), ("mine", candidate)):
+        for replica, time in enumerate(times):
+            made.append(Row(len(made) + 2, cell, arm, str(replica), time or budget, time is not None))
+    return made
+
+
+def write(path, made):
+    lines = [f"{r.cell},{r.arm},{r.replica},{r.time},{int(r.event)}\n" for r in made]
+    path.write_text(HEADER + "".join(lines))
+    return str(path)
+
+
+def test_one_cell_is_judged_by_sign_flips():
+    (v,) = verdicts_of(rows(), None)
+    assert (v.status, v.p, v.pairs, v.cell) == (Status.SUPPORTED, 1 / 64, 6, "add")
+    assert v.ratio == pytest.approx(0.5)
+    assert v.median == {"adamw": 250, "mine": 125}
+    assert v.sustained is None
+    (w,) = verdicts_of(rows(), "mine")
+    assert (w.status, w.arms) == (Status.REFUTED, ("mine", "adamw"))
+
+
+def test_the_order_of_rows_does_not_matter():
+    made = rows(candidate=(90, 400, 100, 110, 120, 130))
+    assert verdicts_of(made, "adamw") == verdicts_of(made[::-1], "adamw")
+
+
+def test_censored_runs_lose_to_others_and_tie_with_each_other():
+    (v,) = verdicts_of(rows(candidate=(None, 110, 120, 130, 140, None)), None)
+    expected = paired.sign_flip(
+        np.log(np.array([1000, 110, 120, 130, 140, 1000.0])) - np.log(np.array(SIX, float)), np.random.default_rng(0)
+    )
+    assert (v.p, v.p_reverse) == expected
+    assert v.grokked == {"adamw": 6, "mine": 4}
+    (tied,) = verdicts_of(rows(baseline=[None] * 6, candidate=[None] * 6), None)
+    assert (tied.p, tied.p_reverse, tied.ratio) == (1.0, 1.0, 1.0)
+    (last,) = verdicts_of(rows(baseline=[None] * 6, candidate=[1000] * 6), None)
+    assert last.status is Status.SUPPORTED, "reached in the last epoch is earlier than never"
+
+
+def test_several_cells_are_corrected_and_pooled_by_replica():
+    made = rows("a") + rows("b") + rows("c", SIX, SIX)
+    *cells, pooled = verdicts_of(made, None)
+    assert [v.p_adjusted for v in cells] == [3 / 64, 3 / 64, 1.0]
+    assert (pooled.cell, pooled.pairs, pooled.p) == (None, 18, 1 / 64), "one block a replica, not eighteen"
+
+
+def test_sequential_verdicts_on_pairs_in_their_order():
+    (v,) = verdicts_of(rows(), None, sequential=True)
+    assert v.question.sequential
+    assert v.status is Status.SUPPORTED
+    assert v.p > 1 / 64
+
+
+def test_unpaired_arms_may_differ_in_size():
+    made = rows(baseline=(*SIX, 310, 320), candidate=(100, 110, 120, 130, 140))
+    (v,) = verdicts_of(made, None, paired=False)
+    assert v.status is Status.SUPPORTED
+    assert v.p == pytest.approx(1 / 1287, abs=5e-4), "one deal of 13 over 5 is as extreme"
+    assert v.interval is None
+    assert v.rate is None
+    assert v.runs == {"adamw": 8, "mine": 5}
+
+
+def test_replicas_are_matched_by_their_number_in_every_cell():
+    """The first cell has replicas 0 to 5, the second 1 to 6: seven streams, of which five are in both."""
+    shifted = [r._replace(replica=str(int(r.replica) + 1)) for r in rows("b")]
+    *_, pooled = verdicts_of(rows("a") + shifted, None)
+    assert (pooled.pairs, pooled.p) == (12, 1 / 128)
+    aligned = [r._replace(replica="9" * 30 + r.replica) for r in rows("b")]
+    assert verdicts_of(rows("a") + aligned, None)[-1].p == 2.0**-12
+
+
+def test_three_arms_of_which_one_has_a_cell_alone():
+    third = [r._replace(arm="third") for r in rows("b") if r.arm == "mine"]
+    with pytest.raises(UsageError, match="replica 0 of adamw in a has no partner of third"):
+        verdicts_of(rows("a") + third, None)
+    both = rows("a") + [r._replace(arm="third") for r in rows("a") if r.arm == "mine"]
+    assert [v.arms[1] for v in verdicts_of(both, None)] == ["mine", "third"]
+
+
+def test_names_are_shown_as_they_are(tmp_path, capsys):
+    named = [
+        r._replace(arm="muon [/b] [red]", cell="[i]") if r.arm == "mine" else r._replace(cell="[i]") for r in rows()
+    ]
+    assert cli.main(["judge", write(tmp_path / "t.csv", named)]) == 0
+    assert "Does muon [/b] [red] grok earlier" in capsys.readouterr().out
+
+
+def test_early_stopping_does_not_turn_losses_into_support():
+    late = rows(baseline=(100,) * 20, candidate=tuple(200 + i for i in range(20)))
+    (v,) = verdicts_of(late, None, sequential=True)
+    assert v.status is Status.REFUTED
+    turned = rows(baseline=(100,) * 36, candidate=(50,) * 6 + (200,) * 30)
+    (w,) = verdicts_of(turned, None, sequential=True)
+    assert w.status is Status.REFUTED
+    assert w.p <= 0.05
+
+
+def test_the_command_prints_tables_and_json(tmp_path, capsys):
+    path = write(tmp_path / "times.csv", rows("a") + rows("b"))
+    assert cli.main(["judge", path]) == 0
+    out, _ = capsys.readouterr()
+    assert "Does mine grok earlier than adamw?" in out
+    assert out.count("supported: earlier") == 3
+    assert cli.main(["judge", path, "--baseline", "mine", "--json", "-"]) == 1
+    document = json.loads(capsys.readouterr()[0])
+    assert [v["cell"] for v in document["verdicts"]] == ["a", "b", None]
+    assert document["runs"] == []
+    few = write(tmp_path / "few.csv", rows(baseline=SIX[:2], candidate=SIX[1:3]))
+    assert cli.main(["judge", few]) == 0
+    assert cli.main(["judge", few, "--strict"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("a,x,0,5,1\na,x,0,6,1\na,y,0,5,1", "line 3: replica 0 of x in a is there already, in line 2"),
+        ("a,x,0,5,1\na,x,1,5,1\na,y,0,5,1", "line 3: replica 1 of x in a has no partner of y; --unpaired"),
+        ("a,x,0,5,1\na,y,1,5,1", "line 2: replica 0 of x in a has no partner of y"),
+        ("a,x,0,-5,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not -5"),
+        ("a,x,0,1e300,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not 1e300"),
+        ("a,x,0,1_0,1\na,y,0,5,1", "line 2: time must be a number, not '1_0'"),
+        ("a,x,0,5,1\nb,y,0,5,1", "line 2: replica 0 of x in a has no partner of y"),
+        ("a,x,0,soon,1\na,y,0,5,1", "line 2: time must be a number, not 'soon'"),
+        ("a,x,0,nan,1\na,y,0,5,1", "line 2: time must be a number, not 'nan'"),
+        ("a,x,0,5,1\na,y,0,inf,1", "line 3: time must be a number, not 'inf'"),
+        ("a,x,0,5,yes\na,y,0,5,1", "line 2: event must be 1 .reached. or 0 .censored., not 'yes'"),
+        ("a,x,0,9,0\na,y,0,8,0", "line 3: a is censored at 8 here and at 9 in line 2"),
+        ("a,x,0,9,0\na,y,0,10,1", "line 3: time 10 is later than the censoring time 9 of a in line 2"),
+        ("a,x,0,9,1", "a comparison needs two arms, not only 'x'"),
+        ("a,x,,9,1\na,y,0,9,1", "line 2: replica is empty"),
+        ("a,x,0,9\na,y,0,9,1", "line 2: event is empty"),
+        ("", "has no rows"),
+    ],
+)
+def test_bad_rows_are_named_by_their_line(tmp_path, capsys, lines, message):
+    path = tmp_path / "times.csv"
+    path.write_text(HEADER + lines)
+    with pytest.raises(UsageError, match=message):
+        verdicts_of(read(str(path)), None)
+    assert cli.main(["judge", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cell,arm,replica,time\na,x,0,5\n", "has no column 'event': it needs cell,arm,replica,time,event"),
+        (b"\xff\xfe\x00", "is not a CSV file"),
+        (None, "cannot read .*: No such file or directory"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, content, message):
+    path = tmp_path / "times.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read(str(path))
+
+
+def test_choices_that_contradict_each_other_are_refused():
+    with pytest.raises(UsageError, match="unknown arm 'z': choose from adamw, mine"):
+        verdicts_of(rows(), "z")
+    with pytest.raises(UsageError, match="leave out --unpaired or --early-stop"):
+        verdicts_of(rows(), None, paired=False, sequential=True)
