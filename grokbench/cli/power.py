@@ -12,7 +12,6 @@ import numpy as np
 
 from grokbench.cli.common import HELD
 from grokbench.spec import UsageError
-from grokbench.stats import power
 
 RATIO, SPREAD = 0.7, 0.4
 POWERS = (0.5, 0.8, 0.95)
@@ -52,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _of_ratio(options: argparse.Namespace) -> str:
+    from grokbench.stats import power
+
     ratio, spread, cells = options.ratio or RATIO, options.spread or SPREAD, options.cells or 1
     lines = [
         f"Pairs in each of {cells} cells to find a time ratio of {ratio:g} at level {options.level:g}, where the log",
@@ -66,11 +67,14 @@ def _of_ratio(options: argparse.Namespace) -> str:
 
 
 def _count(pairs: int | None) -> str:
+    from grokbench.stats import power
+
     return f"over {power.MOST}" if pairs is None else str(pairs)
 
 
 def _of_store(options: argparse.Namespace) -> str:
     from grokbench.session import Options, Session, cases
+    from grokbench.stats import power
     from grokbench.verdicts import evidence
 
     if not Path(options.store).exists():
