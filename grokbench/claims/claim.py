@@ -11,7 +11,6 @@ from typing import NamedTuple
 from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose
-from grokbench.stats import sequential
 
 
 class Cell(NamedTuple):
@@ -108,6 +107,8 @@ class Claim:
     @property
     def stages(self) -> tuple[int, ...]:
         """After how many pairs a cell is looked at."""
+        from grokbench.stats import sequential  # it brings scipy, which the command line need not wait for
+
         return sequential.stages(self.bound, self.replicas) if self.sequential else (self.replicas,)
 
     def runs(self, cell: Cell, arm: Arm, replicas: int | None = None) -> list[RunSpec]:
