@@ -1,0 +1,193 @@
+"""A pretended GPU: tensors that say they are on CUDA, compute on the processor, and refuse to mix devices as CUDA does.
+
+    with PretendedCuda() as gpu:
+        ensemble = Ensemble(run, 4, torch.device("cuda"))
+        ...
+    gpu.launches, gpu.waits
+
+It finds tensors that were left on the wrong device, and counts what a GPU would launch and what the processor would
+wait for. It runs no kernels of its own, no CUDA graphs and no cuBLAS, so it says nothing of their bits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map
+
+from grokbench.numerics.kernels import choice
+
+CUDA = torch.device("cuda", 0)
+NAME = "a pretended GPU"
+aten = torch.ops.aten
+MOVES = {aten._to_copy.default, aten.copy_.default}
+INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}  # CUDA takes indices on the processor
+# Views, and the question where a tensor is, launch nothing.
+FREE = {
+    "_reshape_alias",
+    "_unsafe_view",
+    "alias",
+    "as_strided",
+    "detach",
+    "device",
+    "diagonal",
+    "expand",
+    "permute",
+    "select",
+    "slice",
+    "split",
+    "split_with_sizes",
+    "squeeze",
+    "t",
+    "transpose",
+    "unbind",
+    "unfold",
+    "unsqueeze",
+    "view",
+}
+
+
+def on_cuda(device: Any) -> bool:
+    return device is not None and torch.device(device).type == "cuda"
+
+
+class Pretended(torch.Tensor):
+    """`inner` is on the processor, and so is what C++ sees, since autograd looks for a driver; Python sees CUDA."""
+
+    mode: PretendedCuda
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> Pretended:
+        made = torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.shape,
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            layout=inner.layout,
+            device="cpu",
+            dispatch_device=True,
+        )
+        made.inner = inner
+        return made
+
+    def __init__(self, inner: torch.Tensor) -> None:
+        """All is done where it is made."""
+
+    device = property(lambda self: CUDA)
+    is_cuda = property(lambda self: True)
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return cls.mode.run(func, args, kwargs or {})
+
+    def _wait(self) -> torch.Tensor:
+        self.mode.waits += 1
+        return self.inner.detach().clone()
+
+    def cpu(self) -> torch.Tensor:
+        return self._wait()
+
+    def tolist(self) -> Any:
+        return self._wait().tolist()
+
+    def numpy(self) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        device, rest = kwargs.pop("device", None), []
+        for given in args:
+            if isinstance(given, torch.Tensor):
+                device = given.device
+                rest.append(given.dtype)
+            elif isinstance(given, str | torch.device):
+                device = given
+            else:
+                rest.append(given)
+        if device is not None and not on_cuda(device):
+            return self._wait().to(*rest, **kwargs)
+        return torch.Tensor.to(self, *rest, **kwargs) if rest or kwargs else self
+
+
+class PretendedCuda(TorchDispatchMode):
+    """While it is entered, torch says that there is one GPU, and tensors are made there where that is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self.waits = 0
+
+    def __enter__(self) -> PretendedCuda:
+        torch._C._ensureCUDADeviceGuardSet()
+        properties = SimpleNamespace(name=NAME, total_memory=8 << 30, uuid="0")
+        says = {
+            "_lazy_init": lambda: None,
+            "is_available": lambda: True,
+            "device_count": lambda: 1,
+            "get_device_name": lambda *device: NAME,
+            "get_device_properties": lambda *device: properties,
+            "get_rng_state": lambda device: torch.zeros(16, dtype=torch.uint8),
+            "set_rng_state": lambda state, device: None,
+            "synchronize": self._synchronize,
+        }
+        self._patches = [mock.patch.object(torch.cuda, name, value) for name, value in says.items()]
+        self._patches.append(mock.patch.object(choice, "_installed", return_value=False))  # kernels need a driver
+        for patch in self._patches:
+            patch.start()
+        Pretended.mode = self
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for patch in self._patches:
+            patch.stop()
+
+    def _synchronize(self, *device: Any) -> None:
+        self.waits += 1
+
+    @property
+    def launches(self) -> int:
+        """Operations on the pretended GPU that were more than views."""
+        return sum(count for name, count in self.calls.items() if name.split(".")[1] not in FREE)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.run(func, args, kwargs or {})
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What an operation gives; raises `RuntimeError` where it mixes devices."""
+        tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, torch.Tensor)]
+        ours = [t for t in tensors if isinstance(t, Pretended)]
+        others = [t for t in tensors if not isinstance(t, Pretended) and t.dim()]  # numbers may come from anywhere
+        indexing = func in INDEXING and isinstance(args[0], Pretended)
+        if ours and others and func not in MOVES and not indexing:
+            raise RuntimeError(f"{func}: tensors on cuda:0 and on cpu {[tuple(t.shape) for t in others]}")
+        to_cuda = isinstance(args[0], Pretended) if func is aten.copy_.default else bool(ours)
+        if kwargs.get("device") is not None:
+            to_cuda = on_cuda(kwargs["device"])
+            kwargs = {**kwargs, "device": torch.device("cpu")}
+        if to_cuda:
+            self.calls[str(func)] += 1
+        known = {id(t.inner): t for t in ours}
+        out = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+        if func is aten._local_scalar_dense.default:
+            self.waits += bool(ours)
+            return out
+
+        def wrap(result: Any) -> Any:
+            if not to_cuda or not isinstance(result, torch.Tensor):
+                return result
+            same = known.get(id(result))
+            return Pretended(result) if same is None else same
+
+        return tree_map(wrap, out)
+
+
+def _inner(value: Any) -> Any:
+    return value.inner if isinstance(value, Pretended) else value
