@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from grokbench.claims import Arm, Cell, Claim, Setup, cells_of, presets
+from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, presets
 from grokbench.claims.papers import essential2025, janati2026, lee2024, prieto2025, tveit2025, wang2026
 from grokbench.claims.protocols import PROTOCOLS
 from grokbench.records.store import Record, Store
@@ -17,6 +17,7 @@ from grokbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from grokbench.training.local import Listener
+    from grokbench.verdicts.evidence import Gathered
     from grokbench.verdicts.verdict import Verdict
 
 DEFAULT_PRESET = "ci"
@@ -57,7 +58,7 @@ class Options:
 class Case(NamedTuple):
     """One question: a claim in a cell, or over all cells (`cell` None)."""
 
-    claim: Claim
+    claim: Claim | Audit
     cell: Cell | None
 
     @property
@@ -78,7 +79,7 @@ def cases(options: Options) -> tuple[Case, ...]:
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
     setup = Setup(preset, cells, options.replicas, options.early_stop)
-    claims: list[Claim] = []
+    claims: list[Claim | Audit] = []
     if not papers or "tveit2025" in papers:
         baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
         for protocol in protocols:
@@ -133,15 +134,14 @@ class Session:
             self.store, options.device, options.threads, share=share, since=options.since, listener=listener
         )
         self.records: dict[str, Record] = {}
-        self._complete: set[tuple[Claim, Cell]] = set()
-        self._judged: dict[tuple[object, ...], list[Verdict]] = {}
+        self._complete: dict[tuple[Claim, Cell], Gathered] = {}
 
     def close(self) -> None:
         """End the workers and close the store."""
         self._trainer.close()
         self.store.close()
 
-    def _family(self, claim: Claim) -> list[Cell]:
+    def _family(self, claim: Claim | Audit) -> list[Cell]:
         """The cells over which a claim's tests are corrected: those that were selected."""
         return [case.cell for case in self.selected if case.claim == claim and case.cell]
 
@@ -149,19 +149,25 @@ class Session:
         """The cells that a case speaks of; a pooled one of all cells of its claim, whatever else was selected."""
         return [case.cell] if case.cell else case.claim.cells
 
-    def missing(self, cases: Iterable[Case]) -> list[RunSpec]:
-        """The runs that these cases need next, as far as the records so far tell; none if they have their answers."""
+    def _gather(self, claim: Claim, cell: Cell) -> Gathered:
+        """What the records so far hold for a claim in a cell; kept once nothing is missing."""
         from grokbench.verdicts import evidence
 
-        questions = dict.fromkeys((case.claim, cell) for case in cases for cell in self.cells(case))
+        if (claim, cell) in self._complete:
+            return self._complete[claim, cell]
+        found = evidence.gather(claim, cell, self.records)
+        if not found.missing:
+            self._complete[claim, cell] = found
+        return found
+
+    def missing(self, cases: Iterable[Case]) -> list[RunSpec]:
+        """The runs that these cases need next, as far as the records so far tell; none if they have their answers."""
+        places = dict.fromkeys(
+            (case.claim, cell) for case in cases if isinstance(case.claim, Claim) for cell in self.cells(case)
+        )
         while True:
-            runs: dict[str, RunSpec] = {}
-            for question in questions:
-                if question not in self._complete:
-                    own = evidence.missing(*question, self.records)
-                    runs |= {run.digest: run for run in own}
-                    if not own:
-                        self._complete.add(question)
+            lacking = [run for place in places for run in self._gather(*place).missing]
+            runs = {run.digest: run for run in lacking}
             new = self.store.get(runs, self._options.since)
             if not new:
                 return list(runs.values())
@@ -178,41 +184,47 @@ class Session:
         A cell is judged from its own runs where the other cells cannot change its status through Holm's
         adjustment; only in between does it wait for them.
         """
-        from grokbench.verdicts import verdict
-
         self._train([case])
         if case.cell is None:
-            pooled = verdict.pool(case.claim, self.cells(case), self.records)
+            pooled = self._pooled(case.claim)
             assert pooled is not None
             return pooled
         family = self._family(case.claim) or [case.cell]
-        if not (own := self._judge(case, family)).decided:
+        if not (own := self._judged(case, family)).decided:
             self._train([other for other in self.selected if other.claim == case.claim])
-            own = self._judge(case, family)
+            own = self._judged(case, family)
         return own
 
-    def _judge(self, case: Case, family: Sequence[Cell]) -> Verdict:
+    def _judged(self, case: Case, family: Sequence[Cell]) -> Verdict:
+        return next(v for v in self._in_cells(case.claim, family) if v.cell == case.cell)
+
+    def _in_cells(self, claim: Claim | Audit, family: Sequence[Cell]) -> list[Verdict]:
+        """The verdicts of those cells of a family that have all their runs."""
         from grokbench.verdicts import verdict
 
-        key = (case.claim, *family, len(self.records))  # records are only added
-        if key not in self._judged:
-            self._judged[key] = verdict.judge(case.claim, family, self.records)
-        return next(v for v in self._judged[key] if v.cell == case.cell)
+        found = [self._gather(claim, cell).evidence for cell in family if isinstance(claim, Claim)]
+        return verdict.judge(claim, [e for e in found if e], len(family))
+
+    def _pooled(self, claim: Claim | Audit) -> Verdict | None:
+        """The verdict over all cells of a claim together, or None while a run is missing."""
+        from grokbench.verdicts import verdict
+
+        found = [self._gather(claim, cell).evidence for cell in claim.cells if isinstance(claim, Claim)]
+        complete = [e for e in found if e]
+        return verdict.pool(claim, complete) if len(complete) == len(found) else None
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""
-        from grokbench.verdicts import evidence, verdict
-
         self.missing(self.selected)  # reads what other processes have trained
         verdicts: list[Verdict] = []
         runs: dict[str, tuple[RunSpec, str, Record]] = {}
         for claim in dict.fromkeys(case.claim for case in self.selected):
             mine = [case for case in self.selected if case.claim == claim]
             for cell in dict.fromkeys(cell for case in mine for cell in self.cells(case)):
-                for run, label in evidence.used(claim, cell, self.records):
+                assert isinstance(claim, Claim)
+                for run, label in self._gather(claim, cell).used:
                     runs.setdefault(run.digest, (run, label, self.records[run.digest]))
-            verdicts += verdict.judge(claim, self._family(claim), self.records)
-            if pooled := next((case for case in mine if case.cell is None), None):
-                found = verdict.pool(claim, self.cells(pooled), self.records)
-                verdicts += [found] if found else []
+            verdicts += self._in_cells(claim, self._family(claim))
+            if any(case.cell is None for case in mine) and (pooled := self._pooled(claim)):
+                verdicts.append(pooled)
         return verdicts, list(runs.values())

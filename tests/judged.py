@@ -13,6 +13,9 @@ from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record
 from grokbench.spec import RunSpec
 from grokbench.spec.registry import parse
+from grokbench.verdicts import verdict
+from grokbench.verdicts.evidence import Records, gather
+from grokbench.verdicts.verdict import Verdict
 
 CI = presets.get("ci")
 BUDGET = CI.criterion.budget
@@ -61,3 +64,16 @@ def runs_of(
 
 def records_of(asked: Claim, times: dict[Cell, Times]) -> dict[str, Record]:
     return {run.digest: record for run, _, record in runs_of(asked, times)}
+
+
+def judge(asked: Claim, cells: Sequence[Cell], records: Records) -> list[Verdict]:
+    """A verdict for each of these cells whose runs are all there."""
+    found = [gather(asked, cell, records).evidence for cell in cells]
+    return verdict.judge(asked, [e for e in found if e], len(cells))
+
+
+def pool(asked: Claim, cells: Sequence[Cell], records: Records) -> Verdict | None:
+    """The verdict over all of these cells, None while a run is missing."""
+    found = [gather(asked, cell, records).evidence for cell in cells]
+    complete = [e for e in found if e]
+    return verdict.pool(asked, complete) if len(complete) == len(cells) else None

@@ -29,7 +29,8 @@ from grokbench.records.store import Record, Store
 from grokbench.spec import OptimizerSpec, registry
 from grokbench.stats.paired import Floats
 from grokbench.training.trainer import Trainer
-from grokbench.verdicts.evidence import Evidence, Sample, compare
+from grokbench.verdicts.evidence import compare
+from grokbench.verdicts.pairs import Evidence, Sample
 
 FOLDER = Path(__file__).parents[1] / "records"
 TWINS = {"adamw": "adamw(eps=2e-8)", "muon": "muon(eps=2e-8)"}

@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binom
 
+from grokbench.claims import Comparison
 from grokbench.stats import paired
 from grokbench.stats.paired import Floats
-from grokbench.verdicts.evidence import Evidence, Sample, compare
-from grokbench.verdicts.figures import Question, p_values
+from grokbench.verdicts.endpoints import ENDPOINTS
+from grokbench.verdicts.evidence import compare
+from grokbench.verdicts.pairs import Evidence, Sample
 
 TASKS, SOFTMAXES, PAIRS, LEVEL = 3, 3, 12, 0.05
 BUDGET = 400.0
@@ -65,20 +67,24 @@ def table(rng: np.random.Generator, setting: Setting) -> list[Evidence]:
     return cells
 
 
-def question(test: str = "first", *, sequential: bool = False) -> Question:
-    return Question("candidate-before-baseline", "", "", ("baseline", "candidate"), test, sequential=sequential)
+def p_values(
+    cells: list[Evidence], rng: np.random.Generator, test: str = "first", *, sequential: bool = False
+) -> tuple[float, float]:
+    """p of the claim and of its reverse, as a verdict has them."""
+    question = Comparison("", "", "", ("baseline", "candidate"), test=test, sequential=sequential)
+    return ENDPOINTS[test].test(question, cells, rng)[:2]
 
 
 def family(cells: list[Evidence], rng: np.random.Generator, *, sequential: bool) -> tuple[bool, bool]:
     """Whether any cell is supported, and whether any is refuted."""
-    p, q = zip(*(p_values(question(sequential=sequential), [e], rng)[:2] for e in cells), strict=True)
+    p, q = zip(*(p_values([e], rng, sequential=sequential) for e in cells), strict=True)
     return min(paired.holm(p)) <= LEVEL, min(paired.holm(q)) <= LEVEL
 
 
 def pooled(
     cells: list[Evidence], rng: np.random.Generator, test: str = "first", *, sequential: bool = False
 ) -> tuple[bool, bool]:
-    p, q, _ = p_values(question(test, sequential=sequential), cells, rng)
+    p, q = p_values(cells, rng, test, sequential=sequential)
     return p <= LEVEL, q <= LEVEL
 
 

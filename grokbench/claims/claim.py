@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
+from grokbench.claims.question import Question
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose
 
 
@@ -39,34 +40,14 @@ class Arm(NamedTuple):
     softmax: str | None = None
 
 
-# What can be tested of the candidate against the baseline, replica by replica, and what supports the claim.
-TESTS = {
-    "first": "its first crossing is earlier",
-    "sustained": "its sustained grok time is earlier",
-    "reached": "it groks more often",
-    "below": "it falls below the threshold more often after its first crossing",
-    "collapsed": "more of its training rows have lost their gradient at the end",
-    "spread": "its grok times lie closer to their median",
-    "interaction": "its advantage differs between softmaxes by less than the advantage itself",
-    "audit": "the published t and p can both hold",
-}
-TIMES = ("first", "sustained")
-
-
 @dataclass(frozen=True)
-class Claim:
-    """A statement about the candidate, tested in each cell and, if `pooled`, over all of them.
+class Claim(Question):
+    """A question with the runs that answer it, in each cell and, if `pooled`, over all of them.
 
-    The arms share everything but what is compared. `level` is that of every one-sided test, after correction over the
-    cells. test: see `TESTS`. margin, for times: the claim is T_candidate < margin · T_baseline, so 1.1 is
-    non-inferiority and 0.5 "twice as early". scope: where what is trained differs from what was published.
-    replicas: pairs in a cell, at the most if sequential. grid: both arms are tuned on it, cell by cell. reported: the
-    published t and p of an audit, which needs no runs. asserted: its refutation is a failure.
+    The arms share everything but what is compared. replicas: pairs in a cell, at the most if sequential. grid: both
+    arms are tuned on it, cell by cell.
     """
 
-    name: str
-    statement: str
-    source: str
     baseline: Arm
     candidate: Arm
     cells: tuple[Cell, ...]
@@ -74,17 +55,8 @@ class Claim:
     criterion: GrokCriterion
     batch: int
     replicas: int
-    level: float = 0.05
-    test: str = "first"
-    margin: float = 1.0
-    pooled: bool = True
     per_cell: bool = True
-    sequential: bool = False
-    protocol: str = "published"
     grid: Grid | None = None
-    scope: str = ""
-    reported: tuple[float, float] | None = None
-    asserted: bool = False
 
     def __post_init__(self) -> None:
         if self.baseline[1:] == self.candidate[1:]:
@@ -93,6 +65,10 @@ class Claim:
     @property
     def arms(self) -> tuple[Arm, Arm]:
         return self.baseline, self.candidate
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        return self.baseline.label, self.candidate.label
 
     @property
     def places(self) -> tuple[Cell | None, ...]:
@@ -127,6 +103,25 @@ class Claim:
             )
             for setting in self.grid.settings(arm.optimizer)
         }
+
+
+@dataclass(frozen=True)
+class Audit(Question):
+    """Whether published figures can hold together. reported: a t statistic and its two-sided p. It needs no runs."""
+
+    reported: tuple[float, float]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return ()
+
+    @property
+    def places(self) -> tuple[None]:
+        return (None,)
 
 
 @functools.lru_cache(maxsize=1 << 14)  # so that the digest of each is computed once

@@ -9,7 +9,7 @@ from grokbench.cli.common import HELD, print_rows
 from grokbench.spec import SOFTMAXES, TRAIN_SHARE
 
 if TYPE_CHECKING:
-    from grokbench.claims import Claim
+    from grokbench.claims import Audit, Claim
 
 
 def _list_tasks() -> list[tuple[str, str]]:
@@ -53,14 +53,19 @@ def _list_presets() -> list[tuple[str, str]]:
 
 
 def _list_claims() -> list[tuple[str, str]]:
-    from grokbench.claims import TESTS
+    from grokbench.claims import Claim
     from grokbench.session import ALL_PAPERS, Options, cases
+    from grokbench.verdicts.endpoints import ENDPOINTS
 
-    def describe(c: Claim) -> str:
-        where = f"in each of {len(c.cells)} cells" if c.per_cell and len(c.cells) > 1 else ""
+    def describe(c: Claim | Audit) -> str:
+        per_cell = isinstance(c, Claim) and c.per_cell and len(c.cells) > 1
+        where = f"in each of {len(c.cells)} cells" if per_cell else ""
         where += " and pooled" if where and c.pooled else "pooled" if c.pooled and c.cells else ""
         margin = f", with a margin of {c.margin:g}" if c.margin != 1 else ""
-        lines = [f"{c.statement} ({c.source})", f"tested: {TESTS[c.test]}{margin}" + f", {where}" * bool(where)]
+        lines = [
+            f"{c.statement} ({c.source})",
+            f"tested: {ENDPOINTS[c.test].meaning}{margin}" + f", {where}" * bool(where),
+        ]
         return "\n".join([*lines, *([c.scope] if c.scope else [])])
 
     return [(c.name, describe(c)) for c in dict.fromkeys(case.claim for case in cases(Options(claims=ALL_PAPERS)))]

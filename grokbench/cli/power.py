@@ -73,6 +73,7 @@ def _count(pairs: int | None) -> str:
 
 
 def _of_store(options: argparse.Namespace) -> str:
+    from grokbench.claims import Claim
     from grokbench.session import Options, Session, cases
     from grokbench.stats import power
     from grokbench.verdicts import evidence
@@ -89,9 +90,10 @@ def _of_store(options: argparse.Namespace) -> str:
     try:
         session.missing(session.selected)
         for claim, cell in session.selected:
+            assert isinstance(claim, Claim)
             assert cell
             count = options.cells or len(claim.cells)
-            found = evidence.gather(claim, cell, session.records)
+            found = evidence.gather(claim, cell, session.records).evidence
             if found is None:
                 continue
             gaps = found.forward

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -18,14 +18,28 @@ import numpy as np
 
 from grokbench.stats import paired, sequential
 from grokbench.stats.paired import Floats, Interval
-from grokbench.verdicts import evidence, figures
-from grokbench.verdicts.evidence import Evidence
+from grokbench.verdicts.pairs import Evidence, Sample, in_order, stack, sums
 
 FIRST_LOOK, GROWTH = 8, 1.4  # pairs at the first look, and by how much their number grows from look to look
 # A minority of pairs may be lost by far while a typical pair is within the margin. PASS shows that this minority, over
 # the one that is won by far, is less than this share; a smaller one would take more pairs (13 at the least for 0.25).
 SHARE, FAR = 0.25, 2.0
 MOST_MORE, PATHS, POWER = 400, 200, 0.8  # for the number of pairs that are still needed
+
+
+Times = Callable[[Sample], Floats]
+"""Which times of a sample are compared."""
+
+
+def _first(sample: Sample) -> Floats:
+    return sample.first
+
+
+def _sustained(sample: Sample) -> Floats:
+    return sample.sustained
+
+
+_KINDS: tuple[Times, Times] = (_first, _sustained)
 
 
 class Outcome(Enum):
@@ -101,11 +115,13 @@ def _tasks(cells: Sequence[Evidence]) -> list[list[Evidence]]:
 
 def _ratios(cells: Sequence[Evidence]) -> tuple[float, float]:
     """Candidate's over baseline's restricted mean time, for first crossings and sustained times."""
-    first, sustained = (
-        paired.restricted_ratio(*(evidence.stack(cells, f"{arm}.{field}") for arm in ("candidate", "baseline")))
-        for field in _FIELDS
-    )
+    first, sustained = (paired.restricted_ratio(*_stacked(cells, times)) for times in _KINDS)
     return first, sustained
+
+
+def _stacked(cells: Sequence[Evidence], times: Times) -> tuple[list[Floats], list[Floats]]:
+    """The candidate's times and the baseline's, (S, n) for each task."""
+    return stack(cells, lambda e: times(e.candidate)), stack(cells, lambda e: times(e.baseline))
 
 
 def _tests(cells: Sequence[Evidence], margin: float) -> Tests:
@@ -121,21 +137,24 @@ def _tests(cells: Sequence[Evidence], margin: float) -> Tests:
         return min(1.0, 2 * p(side(cells)), 2 * len(tasks) * min(p(side(own)) for own in tasks))
 
     return Tests(
-        late=guarded(lambda own: -_differences(own, "first", margin)),
-        late_sustained=guarded(lambda own: -_differences(own, "sustained", margin)),
+        late=guarded(lambda own: -_differences(own, _first, margin)),
+        late_sustained=guarded(lambda own: -_differences(own, _sustained, margin)),
         rare=guarded(lambda own: -_missing(own, margin)),
-        fine=p(_differences(cells, "first", margin)),
-        fine_sustained=p(_differences(cells, "sustained", margin)),
+        fine=p(_differences(cells, _first, margin)),
+        fine_sustained=p(_differences(cells, _sustained, margin)),
         few=min(1.0, float(np.exp(-sequential.log_e_share(_far(cells), SHARE)[-1]))),
-        early=p(_differences(cells, "first", 0.0)),
+        early=p(_differences(cells, _first, 0.0)),
     )
 
 
 def decide(cells: Sequence[Evidence], margin: float, level: float) -> Decision:
     """The outcome by `rule` with all that explains it."""
     outcome, tests = rule(cells, margin, level)
-    candidate, baseline = (evidence.stack(cells, f"{arm}.first") for arm in ("candidate", "baseline"))
-    grokked = [int(sum((getattr(e, arm).first < e.never).sum() for e in cells)) for arm in ("baseline", "candidate")]
+    candidate, baseline = _stacked(cells, _first)
+    grokked = [
+        int(sum((sample.first < e.never).sum() for sample, e in zip(arm, cells, strict=True)))
+        for arm in ([e.baseline for e in cells], [e.candidate for e in cells])
+    ]
     interval = paired.ratio_interval(candidate, baseline, np.random.default_rng(0))
     ratio, sustained = _ratios(cells)
     more = _more(cells, margin, level) if outcome is Outcome.INCONCLUSIVE else None
@@ -147,28 +166,28 @@ def decide(cells: Sequence[Evidence], margin: float, level: float) -> Decision:
     return Decision(outcome, reason, pairs, tests, ratio, interval, sustained, (grokked[0], grokked[1]), more)
 
 
-def _cut(e: Evidence, field: str, margin: float) -> tuple[Floats, Floats]:
+def _cut(e: Evidence, times: Times, margin: float) -> tuple[Floats, Floats]:
     """Candidate's times and the baseline's times 1 + margin, both cut at `never`."""
-    times = getattr(e.candidate, field), getattr(e.baseline, field) * (1 + margin)
-    candidate, baseline = (np.minimum(x, e.never).astype(np.float64) for x in times)
+    ends = times(e.candidate), times(e.baseline) * (1 + margin)
+    candidate, baseline = (np.minimum(x, e.never).astype(np.float64) for x in ends)
     return candidate, baseline
 
 
 def _in_order(cells: Sequence[Evidence], values: Sequence[Floats]) -> Floats:
     """One number for each replica of a task, the mean over its softmaxes, replica by replica."""
-    filled = [replace(e, forward=value) for e, value in zip(cells, values, strict=True)]
-    return figures.in_order(figures.sums(filled, "forward")) * len(_tasks(cells)) / len(cells)
+    of_cell = dict(zip(cells, values, strict=True))
+    return in_order(sums(cells, lambda e: of_cell[e])) * len(_tasks(cells)) / len(cells)
 
 
-def _differences(cells: Sequence[Evidence], field: str, margin: float) -> Floats:
+def _differences(cells: Sequence[Evidence], times: Times, margin: float) -> Floats:
     """log T_candidate − log((1 + margin) · T_baseline), negative where the candidate is within the margin."""
-    cuts = [_cut(e, field, margin) for e in cells]
+    cuts = [_cut(e, times, margin) for e in cells]
     return _in_order(cells, [(np.log(candidate) - np.log(baseline)).astype(np.float64) for candidate, baseline in cuts])
 
 
 def _missing(cells: Sequence[Evidence], margin: float) -> Floats:
     """1 where the candidate alone did not grok, −1 where the baseline alone did not, by its share of the budget."""
-    cuts = [(_cut(e, "first", margin), e.never) for e in cells]
+    cuts = [(_cut(e, _first, margin), e.never) for e in cells]
     return _in_order(cells, [(c >= never).astype(np.float64) - (b >= never) for (c, b), never in cuts])
 
 
@@ -176,21 +195,18 @@ def _far(cells: Sequence[Evidence]) -> Floats:
     """1 where the candidate is `FAR` times as late or did not grok, −1 where the baseline is or did not."""
     found = []
     for e in cells:
-        c, b = _cut(e, "first", 0.0)
+        c, b = _cut(e, _first, 0.0)
         lost = (c >= FAR * b) | ((c >= e.never) & (b < e.never))
         won = (b >= FAR * c) | ((b >= e.never) & (c < e.never))
         found.append(lost.astype(np.float64) - won)
     return _in_order(cells, found)
 
 
-_FIELDS = ("first", "sustained")
-
-
 def _more(cells: Sequence[Evidence], margin: float, level: float) -> int | None:
     """Pairs in each cell that would decide with a probability of 80 % if they went on as those so far."""
     rng = np.random.default_rng(0)
-    late = [-_differences(cells, field, margin) for field in _FIELDS]
-    fine = [_differences(cells, field, margin) for field in _FIELDS]
+    late = [-_differences(cells, times, margin) for times in _KINDS]
+    fine = [_differences(cells, times, margin) for times in _KINDS]
     n, tasks = len(late[0]), len(_tasks(cells))
     drawn = rng.integers(0, n, (PATHS, MOST_MORE))
 

@@ -20,7 +20,7 @@ from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
 from grokbench.training.checkout import Checkout
 from grokbench.training.trainer import Trainer
 from grokbench.verdicts import evidence
-from grokbench.verdicts.evidence import Evidence, Sample
+from grokbench.verdicts.pairs import Evidence, Sample
 
 if TYPE_CHECKING:
     from grokbench.training.local import Listener

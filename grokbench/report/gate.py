@@ -9,7 +9,7 @@ from grokbench.gate import Result
 from grokbench.gate.decision import Outcome
 from grokbench.report import export, github, terminal
 from grokbench.stats import paired
-from grokbench.verdicts.evidence import Evidence
+from grokbench.verdicts.pairs import Evidence
 
 _STYLE = {
     Outcome.PASS: "green",

@@ -5,22 +5,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grokbench.claims import TIMES, Cell
+from grokbench.claims import Cell
 from grokbench.records.grok import Outcome
 from grokbench.records.store import Record
 from grokbench.spec import RunSpec
 from grokbench.stats.paired import Interval
 from grokbench.verdicts.verdict import Status, Verdict
-
-if TYPE_CHECKING:
-    pass
 
 _STYLE = {Status.SUPPORTED: "green", Status.REFUTED: "red", Status.INCONCLUSIVE: "yellow"}
 WIDTH = 112  # of the widest table
@@ -96,7 +92,7 @@ def _interval(ends: Interval | None) -> str:
 
 
 def _status(v: Verdict) -> str:
-    if v.status is Status.INCONCLUSIVE or v.question.test not in TIMES or v.question.margin != 1:
+    if v.status is Status.INCONCLUSIVE or not v.endpoint.timed or v.question.margin != 1:
         return v.status.value
     return f"{v.status.value}: {'later' if _against(v) else 'earlier'}"
 

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grokbench.claims import Comparison
 from grokbench.spec import UsageError
-from grokbench.verdicts.evidence import Evidence, Sample, compare
-from grokbench.verdicts.figures import Question
-from grokbench.verdicts.verdict import Verdict, judge_cells, pool_cells
+from grokbench.verdicts.evidence import compare
+from grokbench.verdicts.pairs import Evidence, Sample
+from grokbench.verdicts.verdict import Verdict, judge, pool
 
 LATEST = 1e15
 COLUMNS = ("cell", "arm", "replica", "time", "event")
@@ -103,21 +104,22 @@ def verdicts_of(
     verdicts: list[Verdict] = []
     for arm in arms:
         if arm != first:
-            question = Question(
+            question = Comparison(
                 f"{arm}-before-{first}",
                 f"{arm} is earlier than {first}",
                 "",
                 (first, arm),
                 sequential=sequential,
                 paired=paired,
+                asserted=True,
             )
             both = [(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell]) for cell in never]
             numbers = sorted({r for own, other, _ in both for r in (*own, *other)}, key=_natural)
             cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] or cell[1]]
             if not cells:
                 raise UsageError(f"the arms {first} and {arm} have no cell in common")
-            verdicts += judge_cells(question, cells, len(cells))
-            verdicts += [pool_cells(question, cells)] if len(cells) > 1 else []
+            verdicts += judge(question, cells, len(cells))
+            verdicts += [pool(question, cells)] if len(cells) > 1 else []
     return verdicts
 
 

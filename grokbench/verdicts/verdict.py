@@ -5,17 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
 
-from grokbench.claims import TIMES, Cell, Claim
+from grokbench.claims import Cell, Question
 from grokbench.stats import paired, power, sequential
-from grokbench.verdicts import evidence, figures
-from grokbench.verdicts.evidence import Evidence, Records
-from grokbench.verdicts.figures import Question
+from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
+from grokbench.verdicts.pairs import Evidence, stack
 
 
 class Status(Enum):
@@ -30,52 +28,60 @@ class Status(Enum):
 class Verdict:
     """The judgement of a question in one cell, or pooled over its cells (`cell` None).
 
-    pairs: replicas that both arms trained, the same random stream in each. ratio: of the candidate's restricted mean
-    time to the baseline's, with its interval (of the mean distances from the median for the test of spread); None
-    where the test is not one of times. p and p_adjusted: of the claim, before and after Holm's adjustment; p_reverse
-    and p_reverse_adjusted: of its reverse. logrank: two-sided, not paired, secondary. runs, grokked and median (of
-    what the test compares): by arm. rate: difference of the shares that grokked, with its interval. sustained: the
-    ratio for sustained times; inverted: it lies on the other side of 1. more: pairs that would probably decide.
-    settings: what tuning chose, by arm.
+    pairs: replicas that both arms trained, the same random stream in each. p and p_adjusted: of the claim, before and
+    after Holm's adjustment; p_reverse and p_reverse_adjusted: of its reverse. cells: over how many cells Holm's
+    adjustment went. ratio: of the candidate's restricted mean time to the baseline's, with its interval (of the mean
+    distances from the median for the endpoint `spread`); None where the endpoint has none. logrank: two-sided, not
+    paired, secondary. runs, grokked and median (of what the endpoint compares): by arm. rate: difference of the shares
+    that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
+    more: pairs that would probably decide. settings: what tuning chose, by arm.
     """
 
     question: Question
     cell: Cell | str | None
-    status: Status
     pairs: int
-    ratio: float | None
-    interval: paired.Interval | None
     p: float
     p_reverse: float
-    p_adjusted: float
-    p_reverse_adjusted: float
-    logrank: float | None
-    runs: dict[str, int]
-    grokked: dict[str, int]
-    median: dict[str, float | None]
-    rate: float | None
-    rate_interval: paired.Interval | None
-    sustained: float | None
-    cells: int  # over how many cells Holm's adjustment went
+    status: Status = Status.INCONCLUSIVE
+    p_adjusted: float = 1.0
+    p_reverse_adjusted: float = 1.0
+    cells: int = 1
+    ratio: float | None = None
+    interval: paired.Interval | None = None
+    logrank: float | None = None
+    runs: dict[str, int] = field(default_factory=dict)
+    grokked: dict[str, int] = field(default_factory=dict)
+    median: dict[str, float | None] = field(default_factory=dict)
+    rate: float | None = None
+    rate_interval: paired.Interval | None = None
+    sustained: float | None = None
     more: int | None = None
     settings: tuple[str, ...] = ()
     note: str = ""
 
     @property
     def claim(self) -> str:
-        return self.question.claim
+        return self.question.name
 
     @property
-    def arms(self) -> tuple[str, str]:
-        return self.question.arms
+    def arms(self) -> tuple[str, ...]:
+        return self.question.labels
 
     @property
     def level(self) -> float:
         return self.question.level
 
     @property
+    def endpoint(self) -> Endpoint:
+        return ENDPOINTS[self.question.test]
+
+    @property
     def id(self) -> str:
         return f"{self.claim}[{self.cell or 'pooled'}]"
+
+    @property
+    def supported(self) -> bool:
+        return self.status is Status.SUPPORTED
 
     @property
     def inverted(self) -> bool:
@@ -89,52 +95,28 @@ class Verdict:
     @property
     def reason(self) -> str:
         """One line that says why."""
-        if self.question.test == "audit":
+        if not self.arms:
             return self.note
         if self.status is Status.INCONCLUSIVE:
             return self._why_undecided()
-        supported = self.status is Status.SUPPORTED
-        p = self.p_adjusted if supported else self.p_reverse_adjusted
-        line = f"{self.finding}, adjusted p {p:.2g}"
-        if self.ratio is not None and self.question.margin == 1 and (self.ratio > 1) == supported:
+        p = self.p_adjusted if self.supported else self.p_reverse_adjusted
+        line = f"{self.endpoint.finding(self)}, adjusted p {p:.2g}"
+        if self.ratio is not None and self.question.margin == 1 and (self.ratio > 1) == self.supported:
             line += "; but a few late or missing times turn the ratio of the means"
         if self.inverted:
             line += f"; sustained times point the other way, ratio {self.sustained:.2f}"
         return line
 
-    @property
-    def finding(self) -> str:
-        """What the candidate did, in the terms of the test."""
-        candidate, supported = self.arms[1], self.status is Status.SUPPORTED
-        if self.question.test in TIMES:
-            word = "earlier" if supported else "later"
-            if self.question.margin != 1:
-                word = f"{'less' if supported else 'more'} than {self.question.margin:g} times as late"
-            return f"{candidate} is {word}: {self._ratio()}"
-        if self.question.test == "interaction":
-            return f"the advantage {'exceeds' if supported else 'does not exceed'} its differences: {self.note}"
-        if self.question.test == "spread":
-            return f"{candidate} is {'tighter' if supported else 'wider'}: {self._ratio()}"
-        baseline = self.arms[0]
-        shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in self.median.items())
-        if self.question.test == "reached":
-            shown = ", ".join(f"{label} {n} of {self.pairs}" for label, n in self.grokked.items())
-        return f"{candidate} {'more' if supported else 'less'} often than {baseline}: {shown}"
-
-    def _ratio(self) -> str:
-        name = "spread" if self.question.test == "spread" else "time"
-        return f"{name} ratio {'unknown' if self.ratio is None else f'{self.ratio:.2f}'}"
-
     def _why_undecided(self) -> str:
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
         most = sequential.fewest(self.level / self.cells) if self.question.sequential else 0
         least = 2.0**-self.pairs * self.cells
+        pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
         if self.cell and self.question.paired and (self.pairs < most or (not most and least > self.level)):
             need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(least, 1):.2g}"
-            return f"{self.pairs} pair{'s' * (self.pairs != 1)} cannot decide{need}"
-        what = self._ratio() if self.question.test in (*TIMES, "spread") else self.note
+            return f"{pairs} cannot decide{need}"
+        what = self.endpoint.undecided(self)
         line = f"{what}, " if what else ""
-        pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
         count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
         line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
         if self.cell and self.question.paired:
@@ -142,46 +124,31 @@ class Verdict:
         return line
 
 
-def judge(claim: Claim, cells: Sequence[Cell], records: Records) -> list[Verdict]:
-    """A verdict for each of `cells` whose runs are all in `records` (by digest).
+def judge(question: Question, cells: Sequence[Evidence], family: int) -> list[Verdict]:
+    """The verdicts of these cells, of a family of so many.
 
-    Holm's adjustment goes over all of `cells`; one without records counts there with p = 1, so that no verdict
+    Holm's adjustment goes over the whole family; a cell without evidence counts there with p = 1, so that no verdict
     can be taken back by what is still to come.
     """
-    found = [evidence.gather(claim, cell, records) for cell in cells]
-    return judge_cells(Question.of(claim), [e for e in found if e], len(cells))
-
-
-def judge_cells(question: Question, cells: Sequence[Evidence], family: int) -> list[Verdict]:
-    """The verdicts of these cells, of a family of so many."""
-    verdicts = [_verdict(question, e.cell, [e], family) for e in cells]
+    verdicts = [replace(figures(question, (e,)), cell=e.cell, cells=family, settings=e.settings) for e in cells]
     missing = [1.0] * (family - len(cells))
     forward = paired.holm([v.p for v in verdicts] + missing)
     reverse = paired.holm([v.p_reverse for v in verdicts] + missing)
-    return [_decide(v, p, q, [e]) for v, p, q, e in zip(verdicts, forward, reverse, cells, strict=False)]
+    return [_decide(v, p, q, e) for v, p, q, e in zip(verdicts, forward, reverse, cells, strict=False)]
 
 
-def pool(claim: Claim, cells: Sequence[Cell], records: Records) -> Verdict | None:
-    """The verdict over all of `cells` together, or None while a run is missing."""
-    question = Question.of(claim)
-    if claim.reported:
-        return _audit(question, *claim.reported)
-    found = [evidence.gather(claim, cell, records) for cell in cells]
-    complete = [e for e in found if e]
-    return pool_cells(question, complete) if len(complete) == len(cells) else None
-
-
-def pool_cells(question: Question, cells: Sequence[Evidence]) -> Verdict:
+def pool(question: Question, cells: Sequence[Evidence] = ()) -> Verdict:
     """The verdict over these cells together."""
-    verdict = _verdict(question, None, cells, 1)
-    return _decide(verdict, verdict.p, verdict.p_reverse, cells)
+    verdict = figures(question, tuple(cells))
+    return _decide(verdict, verdict.p, verdict.p_reverse, None)
 
 
-def _decide(verdict: Verdict, p: float, p_reverse: float, cells: Sequence[Evidence]) -> Verdict:
+def _decide(verdict: Verdict, p: float, p_reverse: float, e: Evidence | None) -> Verdict:
+    """e: of the cell, None for a pooled verdict."""
     # p-values of a sequential test keep the best that either side ever had, so both can be small; the smaller decides
     supported, refuted = p <= verdict.level and p <= p_reverse, p_reverse <= verdict.level
     status = Status.SUPPORTED if supported else Status.REFUTED if refuted else Status.INCONCLUSIVE
-    more = _more(verdict, cells[0]) if status is Status.INCONCLUSIVE and verdict.cell else None
+    more = _more(verdict, e) if status is Status.INCONCLUSIVE and e else None
     return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse, more=more)
 
 
@@ -199,75 +166,48 @@ def _more(verdict: Verdict, e: Evidence) -> int | None:
     return max(1, total - n) if total else None
 
 
-def _verdict(question: Question, cell: Cell | str | None, cells: Sequence[Evidence], family: int) -> Verdict:
-    found = _figures(_Data(_key(question, cells), tuple(cells)), question)
+@functools.lru_cache(maxsize=1024)  # one invocation asks for the same ones several times
+def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
+    """All numbers of a pooled verdict over these cells, before it is decided.
+
+    Random draws are the same whenever the same thing is judged again.
+    """
+    text = f"{question.name} {[str(e.cell) for e in cells]}"
+    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+    endpoint = ENDPOINTS[question.test]
+    p, p_reverse, note = endpoint.test(question, cells, rng)
+    if not cells:
+        return Verdict(question, None, 0, p, p_reverse, note=note)
+    arms = [e.baseline for e in cells], [e.candidate for e in cells]
+    never = [e.never for e in cells]
+    reached = [[s.first < end for s, end in zip(arm, never, strict=True)] for arm in arms]
+    medians = {}
+    for label, arm in zip(question.labels, arms, strict=True):
+        counted = [endpoint.counts(s.value, end) for s, end in zip(arm, never, strict=True)]
+        medians[label] = paired.median(np.concatenate([s.value for s in arm]), np.concatenate(counted))
+    rate, rate_interval, interval, sustained = None, None, None, None
+    if question.paired:
+        rate, rate_interval = paired.rate_difference(
+            stack(cells, lambda e: (e.candidate.first < e.never).astype(float)),
+            stack(cells, lambda e: (e.baseline.first < e.never).astype(float)),
+        )
+        interval = paired.ratio_interval(*endpoint.stacked(cells), rng) if endpoint.timed else None
+    if question.test == "first" and not any(np.isnan(e.baseline.sustained).all() for e in cells):
+        sustained = ENDPOINTS["sustained"].ratio(cells)
     return Verdict(
-        question=question,
-        cell=cell,
-        status=Status.INCONCLUSIVE,
-        pairs=sum(len(e.forward) for e in cells),
-        p_adjusted=1.0,
-        p_reverse_adjusted=1.0,
-        cells=family,
-        settings=cells[0].settings if cell else (),
-        **found._asdict(),
+        question,
+        None,
+        sum(len(e.forward) for e in cells),
+        p,
+        p_reverse,
+        ratio=endpoint.ratio(cells),
+        interval=interval,
+        logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
+        runs={label: sum(map(len, r)) for label, r in zip(question.labels, reached, strict=True)},
+        grokked={label: int(sum(map(np.sum, r))) for label, r in zip(question.labels, reached, strict=True)},
+        median=medians,
+        rate=rate,
+        rate_interval=rate_interval,
+        sustained=sustained,
+        note=note,
     )
-
-
-def _audit(question: Question, t: float, p: float) -> Verdict:
-    """A published t and two-sided p: the p of a given t is smallest with infinitely many degrees of freedom."""
-    least = figures.smallest_p(t)
-    possible = p >= least
-    return Verdict(
-        question=question,
-        cell=None,
-        status=Status.INCONCLUSIVE if possible else Status.REFUTED,
-        pairs=0,
-        ratio=None,
-        interval=None,
-        p=1.0,
-        p_reverse=1.0 if possible else 0.0,
-        p_adjusted=1.0,
-        p_reverse_adjusted=1.0 if possible else 0.0,
-        logrank=None,
-        runs=dict.fromkeys(question.arms, 0),
-        grokked=dict.fromkeys(question.arms, 0),
-        median=dict.fromkeys(question.arms),
-        rate=None,
-        rate_interval=None,
-        sustained=None,
-        cells=1,
-        note=f"t = {t} gives a two-sided p of at least {least:.2g} for any degrees of freedom; "
-        f"p = {p:.3g} needs |t| of at least {figures.smallest_t(p):.2f}",
-    )
-
-
-class _Data(NamedTuple):
-    """Evidence that can be a key: equal where its numbers are."""
-
-    key: bytes
-    cells: tuple[Evidence, ...]
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Data) and self.key == other.key
-
-
-def _key(question: Question, cells: Sequence[Evidence]) -> bytes:
-    digest = hashlib.blake2b(repr(question).encode())
-    for e in cells:
-        digest.update(f"{e.cell} {e.block} {e.never} {e.order.tolist()}".encode())
-        for sample in (e.baseline, e.candidate):
-            for array in (sample.first, sample.sustained, sample.value):
-                digest.update(np.ascontiguousarray(array).tobytes() + b"|")
-    return digest.digest()
-
-
-@functools.lru_cache(maxsize=4096)  # one invocation asks for the same ones several times
-def _figures(data: _Data, question: Question) -> figures.Figures:
-    """The same draws whenever the same thing is judged again."""
-    text = f"{question.claim} {[str(e.cell) for e in data.cells]}"
-    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-    return figures.compute(question, data.cells, np.random.default_rng(seed))

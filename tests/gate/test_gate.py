@@ -15,7 +15,8 @@ from grokbench.gate import baseline as baselines
 from grokbench.gate.decision import Outcome, decide, looks, rule
 from grokbench.spec import UsageError, task
 from grokbench.training.local import Executor
-from grokbench.verdicts.evidence import Evidence, Sample, compare
+from grokbench.verdicts.evidence import compare
+from grokbench.verdicts.pairs import Evidence, Sample
 
 NEVER = 101.0
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judged import ADD, CI, EARLIER, FOUR, SIX, Times, claim, records_of, runs_of
+from judged import ADD, CI, EARLIER, FOUR, SIX, Times, claim, judge, pool, records_of, runs_of
 
 from grokbench.claims import Claim
 from grokbench.stats import sequential
 from grokbench.verdicts import evidence
-from grokbench.verdicts.evidence import Sample, compare, gather, missing
-from grokbench.verdicts.verdict import Status, judge, pool
+from grokbench.verdicts.evidence import compare, gather
+from grokbench.verdicts.pairs import Sample
+from grokbench.verdicts.verdict import Status
 
 BUDGET = 100
 
@@ -56,7 +57,7 @@ def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
     for run, label, record in runs:
         if record.time.epoch and label == "muon":
             records[run.digest] = dataclasses.replace(record, time=dataclasses.replace(record.time, below=7))
-    e = gather(asked, ADD, records)
+    e = gather(asked, ADD, records).evidence
     assert e
     assert e.forward.tolist() == [-7, 0, 0]
 
@@ -74,9 +75,9 @@ def test_a_cell_that_is_decided_asks_for_no_more() -> None:
     asked = sequential_claim(16)
     first = asked.stages[0]
     assert first == sequential.fewest(0.05) == 5
-    assert [r.replica for r in missing(asked, ADD, {})] == [*range(5)] * 2
+    assert [r.replica for r in list(gather(asked, ADD, {}).missing)] == [*range(5)] * 2
     records = records_of(asked, {ADD: of_length(EARLIER, 5)})
-    assert missing(asked, ADD, records) == []
+    assert list(gather(asked, ADD, records).missing) == []
     (v,) = judge(asked, [ADD], records)
     assert (v.status, v.pairs, v.question.sequential) == (Status.SUPPORTED, 5, True)
     assert v.p == pytest.approx(sequential.p_value([-1] * 5))
@@ -94,10 +95,10 @@ def test_an_undecided_cell_goes_on_look_by_look() -> None:
     mixed: Times = (SIX, [100, 440, 120, 520, 140, 600])
     for count, more in ((5, 8), (8, 11)):
         records = records_of(asked, {ADD: of_length(mixed, count)})
-        assert {r.replica for r in missing(asked, ADD, records)} == set(range(count, more))
-        assert gather(asked, ADD, records) is None
+        assert {r.replica for r in list(gather(asked, ADD, records).missing)} == set(range(count, more))
+        assert gather(asked, ADD, records).evidence is None
     records = records_of(asked, {ADD: of_length(mixed, 11)})
-    assert missing(asked, ADD, records) == []
+    assert list(gather(asked, ADD, records).missing) == []
     (v,) = judge(asked, [ADD], records)
     assert (v.status, v.pairs) == (Status.INCONCLUSIVE, 11)
     assert v.more is None
@@ -112,7 +113,7 @@ def test_a_cell_stops_by_the_level_that_is_corrected_over_all_cells() -> None:
     asked = sequential_claim(16, FOUR)
     assert asked.stages[0] == sequential.fewest(0.05 / 4) > 5
     records = records_of(asked, {FOUR[0]: of_length(EARLIER, 5)})
-    assert missing(asked, FOUR[0], records)
+    assert list(gather(asked, FOUR[0], records).missing)
 
 
 def test_cells_of_unlike_length_are_pooled_block_by_block() -> None:
@@ -141,7 +142,7 @@ def tuned() -> Claim:
 
 def test_tuning_takes_the_earliest_setting_and_judges_it_on_other_replicas() -> None:
     asked = tuned()
-    wanted = missing(asked, ADD, {})
+    wanted = list(gather(asked, ADD, {}).missing)
     settings = {arm.label: CI.grid.settings(arm.optimizer) for arm in asked.arms}
     assert len(settings["adamw"]) == len(settings["muon"]) == 9
     assert len(wanted) == 2 * 9 * 2
@@ -152,7 +153,7 @@ def test_tuning_takes_the_earliest_setting_and_judges_it_on_other_replicas() -> 
         best = run.optimizer in (settings["adamw"][4], settings["muon"][7])
         time = dataclasses.replace(template.time, first=20 if best else 300)
         records[run.digest] = dataclasses.replace(template, digest=run.digest, time=time)
-    judged = missing(asked, ADD, records)
+    judged = list(gather(asked, ADD, records).missing)
     assert {run.optimizer for run in judged} == {settings["adamw"][4], settings["muon"][7]}
     assert {run.replica for run in judged} == set(range(6))
     for run in judged:
@@ -160,13 +161,15 @@ def test_tuning_takes_the_earliest_setting_and_judges_it_on_other_replicas() -> 
     (v,) = judge(asked, [ADD], records)
     assert v.settings == (str(settings["adamw"][4]), str(settings["muon"][7]))
     assert v.pairs == 6
-    assert len(evidence.used(asked, ADD, records)) == 36 + 12
+    assert len(evidence.gather(asked, ADD, records).used) == 36 + 12
 
 
 def test_equal_settings_are_told_apart_by_their_place_in_the_grid() -> None:
     asked = tuned()
     (template,) = [r for _, _, r in runs_of(claim((ADD,), 1), {ADD: ((100,), (50,))})][:1]
-    records = {run.digest: dataclasses.replace(template, digest=run.digest) for run in missing(asked, ADD, {})}
+    records = {
+        run.digest: dataclasses.replace(template, digest=run.digest) for run in list(gather(asked, ADD, {}).missing)
+    }
     arm = evidence.chosen(asked, ADD, asked.baseline, records)
     assert arm
     assert (arm.optimizer["lr"], arm.optimizer["weight_decay"]) == (CI.grid.lr[0], CI.grid.weight_decay[0])

@@ -22,6 +22,8 @@ from judged import (
     SIX,
     Times,
     claim,
+    judge,
+    pool,
     records_of,
     runs_of,
 )
@@ -30,7 +32,7 @@ from grokbench.claims import Arm, Cell
 from grokbench.records.store import Record
 from grokbench.report import export, terminal
 from grokbench.spec import RunSpec, UsageError
-from grokbench.verdicts.verdict import Status, Verdict, judge, pool
+from grokbench.verdicts.verdict import Status, Verdict
 
 
 def judged(times: Times) -> Verdict:

@@ -1,0 +1,260 @@
+"""What can be tested of a candidate against a baseline: one object for each kind of test.
+
+An endpoint takes a value from every record, makes a difference of every pair, tests the differences, and words what was
+found. A new one is one more object in `ENDPOINTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+from grokbench.claims import Audit, Question
+from grokbench.claims.claim import Cell
+from grokbench.records.grok import GrokTime
+from grokbench.records.store import Record
+from grokbench.stats import paired, sequential
+from grokbench.stats.paired import Floats
+from grokbench.verdicts.pairs import Evidence, Sample, in_order, stack, sums
+
+if TYPE_CHECKING:
+    from grokbench.verdicts.verdict import Verdict
+
+Tested = tuple[float, float, str]
+"""p of the claim, p of its reverse, and what else is to be said."""
+
+
+class Endpoint:
+    """One kind of test. meaning: what supports the claim, for a reader. timed: it compares grok times."""
+
+    timed = False
+    ratio_name = "time"
+
+    def __init__(self, name: str, meaning: str) -> None:
+        self.name, self.meaning = name, meaning
+
+    def value(self, record: Record, never: float) -> float:
+        """What is compared of a run; NaN where nothing is known."""
+        return record.time.epoch or never
+
+    def times(self, sample: Sample) -> Floats:
+        """(n,) the times of which ratios are made."""
+        return sample.first
+
+    def stacked(self, cells: Sequence[Evidence]) -> tuple[list[Floats], list[Floats]]:
+        """The times of candidate and baseline, as `stack` gives them."""
+        return stack(cells, lambda e: self.times(e.candidate)), stack(cells, lambda e: self.times(e.baseline))
+
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> tuple[Floats, Floats]:
+        """(n,) forward and reverse differences, see `Evidence`; here of log times."""
+        gap = np.log(candidate) - np.log(baseline)
+        gap = np.where(abs(gap - np.log(margin)) < 1e-12, 0.0, gap - np.log(margin))
+        gap = np.where((baseline >= never) & (candidate >= never), 0.0, gap)
+        # A censored time is later than it looks. Where that leaves the side of the margin open, as it can if the margin
+        # is not 1, the pair counts against the claim, and against its reverse.
+        return np.where(candidate >= never, abs(gap), gap), np.where(baseline >= never, -abs(gap), gap)
+
+    def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
+        """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
+        if not question.paired:
+            candidate, baseline = [np.log(e.candidate.value) for e in cells], [np.log(e.baseline.value) for e in cells]
+            return *paired.shuffle(candidate, baseline, rng), ""
+        forward, reverse = sums(cells, lambda e: e.forward), sums(cells, lambda e: e.reverse)
+        if question.sequential:
+            return sequential.p_value(in_order(forward)), sequential.p_value(-in_order(reverse)), ""
+        ahead, behind = np.concatenate(forward), np.concatenate(reverse)
+        p, p_reverse = paired.sign_flip(ahead, rng)
+        if not np.array_equal(ahead, behind):
+            _, p_reverse = paired.sign_flip(behind, rng)
+        return p, p_reverse, ""
+
+    def ratio(self, cells: Sequence[Evidence]) -> float | None:
+        """The size of the effect as a ratio, if the endpoint has one."""
+        return None
+
+    def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
+        """(n,) which values a median may be taken of; the others count as larger than any."""
+        return np.isfinite(value)
+
+    def finding(self, v: Verdict) -> str:
+        """What the candidate did, of a claim that is decided."""
+        raise NotImplementedError
+
+    def undecided(self, v: Verdict) -> str:
+        """What is seen of a claim that is not."""
+        return v.note
+
+    def shown_ratio(self, v: Verdict) -> str:
+        return f"{self.ratio_name} ratio {'unknown' if v.ratio is None else f'{v.ratio:.2f}'}"
+
+
+class Time(Endpoint):
+    """A grok time is earlier. time: of a run, None where there was none."""
+
+    timed = True
+
+    def __init__(self, name: str, meaning: str, time: Callable[[GrokTime], int | None]) -> None:
+        super().__init__(name, meaning)
+        self._time = time
+
+    def value(self, record: Record, never: float) -> float:
+        return self._time(record.time) or never
+
+    def ratio(self, cells: Sequence[Evidence]) -> float | None:
+        return paired.restricted_ratio(*self.stacked(cells))
+
+    def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
+        return value < never
+
+    def finding(self, v: Verdict) -> str:
+        word, margin = ("earlier" if v.supported else "later"), v.question.margin
+        if margin != 1:
+            word = f"{'less' if v.supported else 'more'} than {margin:g} times as late"
+        return f"{v.arms[1]} is {word}: {self.shown_ratio(v)}"
+
+    def undecided(self, v: Verdict) -> str:
+        return self.shown_ratio(v)
+
+
+class SustainedTime(Time):
+    def times(self, sample: Sample) -> Floats:
+        return sample.sustained
+
+
+class Count(Endpoint):
+    """Something happens more often, or more of it. of: the number of a run, NaN where nothing is known of one."""
+
+    def __init__(self, name: str, meaning: str, of: Callable[[Record], float]) -> None:
+        super().__init__(name, meaning)
+        self._of = of
+
+    def value(self, record: Record, never: float) -> float:
+        return self._of(record)
+
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> tuple[Floats, Floats]:
+        gap = np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
+        return gap, gap
+
+    def finding(self, v: Verdict) -> str:
+        shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
+        return self.worded(v, shown)
+
+    def worded(self, v: Verdict, shown: str) -> str:
+        return f"{v.arms[1]} {'more' if v.supported else 'less'} often than {v.arms[0]}: {shown}"
+
+
+class Reached(Count):
+    def finding(self, v: Verdict) -> str:
+        return self.worded(v, ", ".join(f"{label} {n} of {v.pairs}" for label, n in v.grokked.items()))
+
+
+class Spread(Endpoint):
+    """Grok times lie closer to their median."""
+
+    ratio_name = "spread"
+
+    def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
+        never: dict[object, list[float]] = {}
+        for e in cells:
+            never.setdefault(e.block, []).append(e.never)
+        candidate, baseline = stack(cells, lambda e: e.candidate.first), stack(cells, lambda e: e.baseline.first)
+        return *paired.spread(candidate, baseline, list(never.values()), rng), ""
+
+    def ratio(self, cells: Sequence[Evidence]) -> float | None:
+        """Geometric mean over cells of the ratio of mean distances from the median, where both arms have one."""
+        logs = []
+        for e in cells:
+            c, b = (np.abs(s.first - np.median(s.first)).mean() for s in (e.candidate, e.baseline))
+            if c > 0 and b > 0 and max(np.median(e.candidate.first), np.median(e.baseline.first)) < e.never:
+                logs.append(np.log(c / b))
+        return float(np.exp(np.mean(logs))) if logs else None
+
+    def finding(self, v: Verdict) -> str:
+        return f"{v.arms[1]} is {'tighter' if v.supported else 'wider'}: {self.shown_ratio(v)}"
+
+    def undecided(self, v: Verdict) -> str:
+        return self.shown_ratio(v)
+
+
+class Interaction(Endpoint):
+    """The advantage differs between softmaxes by less than the advantage itself."""
+
+    def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
+        """Whether every difference of effects between two cells of a block is smaller than the size of the mean effect.
+
+        An intersection–union test (Berger 1982) by sign flips of blocks: for one sign of the mean effect every ordered
+        pair of softmaxes has to pass, and there are two signs; for the reverse, one pair has to differ by more than the
+        mean effect of either sign, and there are as many as ordered pairs. Both are corrected by Bonferroni.
+        """
+        effects = [e for e in stack(cells, lambda e: e.forward) if len(e) > 1]
+        if not effects or len({len(e) for e in effects}) > 1:
+            return 1.0, 1.0, "needs the same softmaxes for every task"
+        rows = np.concatenate([e.T for e in effects])
+        rows = rows[np.isfinite(rows).all(1)]
+        count = rows.shape[1]
+        pairs = [(s, t) for s in range(count) for t in range(count) if s != t]
+        signs: list[list[tuple[float, float]]] = [
+            [paired.sign_flip(sign * rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs] for sign in (1, -1)
+        ]
+        p = 2 * min(max(less for less, _ in found) for found in signs)
+        p_reverse = len(pairs) * min(max(plus[1], minus[1]) for plus, minus in zip(*signs, strict=True))
+        names = [e.cell.softmax if isinstance(e.cell, Cell) else e.cell for e in cells]
+        means = np.exp(rows.mean(0))
+        shown = ", ".join(f"{name} {mean:.2f}" for name, mean in zip(names, means, strict=False))
+        note = f"time ratios {shown}; interaction p {paired.interaction(effects, rng):.2g}"
+        return min(1.0, p), min(1.0, p_reverse), note
+
+    def finding(self, v: Verdict) -> str:
+        return f"the advantage {'exceeds' if v.supported else 'does not exceed'} its differences: {v.note}"
+
+
+class Figures(Endpoint):
+    """A published t and two-sided p can both hold. Takes no runs."""
+
+    def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
+        """The p of a given t is smallest with infinitely many degrees of freedom."""
+        assert isinstance(question, Audit)
+        t, p = question.reported
+        least = smallest_p(t)
+        note = (
+            f"t = {t} gives a two-sided p of at least {least:.2g} for any degrees of freedom; "
+            f"p = {p:.3g} needs |t| of at least {smallest_t(p):.2f}"
+        )
+        return 1.0, float(p >= least), note
+
+
+def smallest_p(t: float) -> float:
+    """The smallest two-sided p that a t statistic can have: that of infinitely many degrees of freedom."""
+    return float(2 * scipy_stats.norm.sf(abs(t)))
+
+
+def smallest_t(p: float) -> float:
+    """The smallest |t| that can have a two-sided p."""
+    return float(scipy_stats.norm.isf(p / 2))
+
+
+ENDPOINTS: dict[str, Endpoint] = {
+    endpoint.name: endpoint
+    for endpoint in (
+        Time("first", "its first crossing is earlier", lambda time: time.epoch),
+        SustainedTime("sustained", "its sustained grok time is earlier", lambda time: time.held),
+        Reached("reached", "it groks more often", lambda record: float(record.time.epoch is not None)),
+        Count(
+            "below",
+            "it falls below the threshold more often after its first crossing",
+            lambda record: float(record.time.below) if record.time.epoch else np.nan,  # else it cannot fall back
+        ),
+        Count(
+            "collapsed",
+            "more of its training rows have lost their gradient at the end",
+            lambda record: record.diagnostics[-1].collapsed if record.diagnostics else np.nan,
+        ),
+        Spread("spread", "its grok times lie closer to their median"),
+        Interaction("interaction", "its advantage differs between softmaxes by less than the advantage itself"),
+        Figures("audit", "the published t and p can both hold"),
+    )
+}

@@ -1,0 +1,70 @@
+"""The numbers that a test compares: two samples in a cell, and their differences pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokbench.claims import Cell
+from grokbench.stats.paired import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One arm in one cell, arrays (n,) by replica.
+
+    first, sustained: restricted times, `never` where there was none. value: what the claim's endpoint compares.
+    """
+
+    first: Floats
+    sustained: Floats
+    value: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Both arms in one cell. block: cells of one block share random streams, replica by replica. never: the restricted
+    time of a run that did not grok. forward, reverse: (n,) differences, negative where the pair is for the claim,
+    positive where it is against it; they differ where a censored time leaves open on which side of the margin it lies.
+    settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
+    """
+
+    cell: Cell | str
+    block: object
+    baseline: Sample
+    candidate: Sample
+    never: float
+    forward: Floats
+    reverse: Floats
+    settings: tuple[str, ...]
+    order: NDArray[np.intp]
+
+
+def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
+    """An array (n,) of every cell, as (S, n) for each block, NaN where a cell has fewer pairs than another."""
+    blocks: dict[object, list[tuple[NDArray[np.intp], Floats]]] = {}
+    for e in cells:
+        value = pick(e)
+        order = e.order if len(value) == len(e.order) else np.arange(len(value))  # unpaired arms have none
+        blocks.setdefault(e.block, []).append((order, value))
+    stacked = []
+    for own in blocks.values():
+        places = np.unique(np.concatenate([order for order, _ in own]))
+        array = np.full((len(own), len(places)), np.nan)
+        for row, (order, value) in zip(array, own, strict=True):
+            row[np.searchsorted(places, order)] = value
+        stacked.append(array)
+    return stacked
+
+
+def sums(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
+    """(n,) sums of these differences over the cells of each block, replica by replica."""
+    return [np.nansum(array, 0) for array in stack(cells, pick)]
+
+
+def in_order(blocks: Sequence[Floats]) -> Floats:
+    """All blocks' sums, replica by replica, as they would have come in."""
+    return np.array([b[r] for r in range(max(map(len, blocks))) for b in blocks if r < len(b)])
