@@ -136,10 +136,21 @@ class Session:
         self.records: dict[str, Record] = {}
         self._complete: dict[tuple[Claim, Cell], Gathered] = {}
 
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the workers and close the store."""
         self._trainer.close()
         self.store.close()
+
+    def train(self) -> None:
+        """Train all that the selected cases need, one case after another; free slots take what comes later."""
+        for case in self.selected:
+            self._train([case])
 
     def _family(self, claim: Claim | Audit) -> list[Cell]:
         """The cells over which a claim's tests are corrected: those that were selected."""
