@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, presets
 from grokbench.claims.papers import essential2025, janati2026, lee2024, prieto2025, tveit2025, wang2026
 from grokbench.claims.protocols import PROTOCOLS
+from grokbench.options import Options
 from grokbench.records.store import Record, Store
 from grokbench.spec import RunSpec, UsageError, choose, registry
 from grokbench.training.trainer import Trainer
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
     from grokbench.verdicts.evidence import Gathered
     from grokbench.verdicts.verdict import Verdict
 
-DEFAULT_PRESET = "ci"
 MOST_REPLICAS = 10_000
-DEFAULT_STORE = "grokbench.sqlite"
 PAPERS = {
     "wang2026": wang2026.claims,
     "janati2026": janati2026.claims,
@@ -31,28 +28,6 @@ PAPERS = {
     "lee2024": lee2024.claims,
 }
 ALL_PAPERS = ("tveit2025", *PAPERS)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user chose; empty tuples and None mean all that the preset has. since: see `Executor`.
-
-    claims: papers; empty means that the arms are compared, and no more. early_stop: replicas are the most that a cell
-    gets, and no more are trained once it is decided.
-    """
-
-    preset: str = DEFAULT_PRESET
-    tasks: tuple[str, ...] = ()
-    softmaxes: tuple[str, ...] = ()
-    optimizers: tuple[str, ...] = ()
-    claims: tuple[str, ...] = ()
-    protocols: tuple[str, ...] = PROTOCOLS[:1]
-    early_stop: bool = True
-    replicas: int | None = None
-    store: Path = Path(DEFAULT_STORE)
-    device: str = "auto"
-    threads: int | None = None
-    since: float = 0.0
 
 
 class Case(NamedTuple):

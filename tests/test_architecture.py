@@ -30,7 +30,7 @@ ROOMS = [
     {"verdicts"},
     {"claims"},
     {"records", "tasks"},
-    {"spec", "stats"},
+    {"options", "spec", "stats"},
 ]
 # Rooms and modules that import torch when they are imported. All others start without it.
 WITH_TORCH = {

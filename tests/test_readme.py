@@ -11,8 +11,9 @@ import pytest
 
 from grokbench import cli
 from grokbench.claims import presets
-from grokbench.plugin.hooks import _OPTIONS
-from grokbench.session import Options, cases
+from grokbench.cli.run import options_of
+from grokbench.options import BY_NAME
+from grokbench.session import cases
 from grokbench.spec import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -32,10 +33,7 @@ def test_the_two_commands_that_set_everything_up_are_there():
 
 @pytest.mark.parametrize("command", [c.rpartition("&& ")[2] for c in COMMANDS if "grokbench run" in c])
 def test_every_run_command_asks_for_cases_that_exist(command):
-    given = vars(cli.parser().parse_args(shlex.split(command)[1:]))
-    names = {"tasks": "task", "softmaxes": "softmax", "optimizers": "optimizer", "protocols": "protocol"}
-    chosen = {ours: tuple(given[theirs]) for ours, theirs in names.items() if given[theirs]}
-    options = Options(given["preset"], **chosen, claims=tuple(given["claims"]), replicas=given["replicas"])
+    options = options_of(cli.parser().parse_args(shlex.split(command)[1:]))
     assert cases(options)
 
 
@@ -54,7 +52,7 @@ def test_every_option_is_explained():
     run = next(a for a in cli.parser()._subparsers._group_actions[0].choices.items() if a[0] == "run")[1]
     options = {s for action in run._actions for s in action.option_strings if s.startswith("--")} - {"--help"}
     assert all(f"`{option}" in README for option in options)
-    assert {o.replace("--grok-", "--") for o in _OPTIONS} == options
+    assert {f"--{name}" for name in BY_NAME} == options
 
 
 def test_the_python_block_parses_and_the_presets_are_described():

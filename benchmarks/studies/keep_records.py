@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from grokbench.claims.protocols import PROTOCOLS
+from grokbench.options import Options
 from grokbench.records import jsonl
-from grokbench.session import ALL_PAPERS, Options, Session, cases
+from grokbench.session import ALL_PAPERS, Session, cases
 
 PATH = Path(__file__).parents[1] / "records" / "ci.jsonl"
 OPTIONS = Options(claims=ALL_PAPERS, protocols=PROTOCOLS)

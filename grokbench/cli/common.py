@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from grokbench.options import BY_NAME, DEFAULT_STORE, settings
+
 HELD, REFUTED, USAGE, UNDECIDED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 MANY: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "NAME"}
 
@@ -19,23 +21,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
+def declared(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add options of a session by their names."""
+    for name in names:
+        parser.add_argument(f"--{name}", **settings(BY_NAME[name], repeated=False))
+
+
 def training_options(parser: argparse.ArgumentParser, written: str | None) -> None:
     """Options of every command that trains. written: what --json writes, if the command has it."""
-    store_option(parser)
+    declared(parser, "store", "device", "threads")
+    parser.set_defaults(store=DEFAULT_STORE, device="auto")
     if written:
         json_option(parser, written)
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="processes of one thread each, on a processor (default: its cores)"
-    )
-
-
-def store_option(parser: argparse.ArgumentParser) -> None:
-    from grokbench.session import DEFAULT_STORE
-
-    parser.add_argument(
-        "--store", default=DEFAULT_STORE, metavar="PATH", help="file of finished runs (default: %(default)s)"
-    )
 
 
 def json_option(parser: argparse.ArgumentParser, written: str) -> None:

@@ -54,7 +54,8 @@ def _list_presets() -> list[tuple[str, str]]:
 
 def _list_claims() -> list[tuple[str, str]]:
     from grokbench.claims import Claim
-    from grokbench.session import ALL_PAPERS, Options, cases
+    from grokbench.options import Options
+    from grokbench.session import ALL_PAPERS, cases
     from grokbench.verdicts.endpoints import ENDPOINTS
 
     def describe(c: Claim | Audit) -> str:

@@ -19,7 +19,7 @@ POWERS = (0.5, 0.8, 0.95)
 
 def add(commands: Any) -> None:
     """The command's parser."""
-    from grokbench.session import DEFAULT_PRESET
+    from grokbench.options import DEFAULT_PRESET
 
     parser = commands.add_parser("power", help="how many pairs a question needs")
     parser.set_defaults(action=run)
@@ -74,7 +74,8 @@ def _count(pairs: int | None) -> str:
 
 def _of_store(options: argparse.Namespace) -> str:
     from grokbench.claims import Claim
-    from grokbench.session import Options, Session, cases
+    from grokbench.options import Options
+    from grokbench.session import Session, cases
     from grokbench.stats import power
     from grokbench.verdicts import evidence
 

@@ -5,50 +5,28 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grokbench.cli.common import (
     HELD,
     INTERRUPTED,
     MACHINE,
-    MANY,
+    declared,
     exit_code,
     import_from_here,
     output,
-    training_options,
 )
+from grokbench.options import BY_NAME, Options, chosen
 from grokbench.spec import UsageError
-
-if TYPE_CHECKING:
-    from grokbench.session import Options
 
 
 def add(commands: Any) -> None:
     """The command's parser."""
-    from grokbench.session import DEFAULT_PRESET
-
     parser = commands.add_parser("run", help="train what is missing and print the verdicts")
     parser.set_defaults(action=run)
-    parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="smoke, ci or paper (default: ci)")
-    parser.add_argument("--task", help="only these tasks of the preset", **MANY)
-    parser.add_argument("--softmax", help="only these softmaxes of the preset", **MANY)
-    parser.add_argument(
-        "--optimizer",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="name or 'package.module:Attribute(key=value, …)'; repeatable, the first is the baseline",
-    )
-    papers = {**MANY, "metavar": "PAPER"}
-    parser.add_argument("--claims", help="all claims of these papers (default: only who is earlier)", **papers)
-    protocol = "published (default), matched or tuned: how the arms get their rates and decays"
-    parser.add_argument("--protocol", help=protocol, **MANY)
-    parser.add_argument("--no-early-stop", action="store_true", help="train all replicas, and test them once")
-    parser.add_argument("--replicas", type=int, metavar="N", help="replicas of each arm in each cell, at the most")
-    training_options(parser, "verdicts, runs and provenance")
-    parser.add_argument("--fresh", action="store_true", help="train anew what the store has")
-    parser.add_argument("--strict", action="store_true", help="exit with code 3 if a claim is undecided")
+    declared(parser, *BY_NAME)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,16 +38,16 @@ def run(options: argparse.Namespace) -> int:
     from grokbench.session import Session, cases
 
     import_from_here()
-    chosen = options_of(options)
-    selected = cases(chosen)
-    if options.device != "auto":  # refuse before anything is written
+    asked = options_of(options)
+    selected = cases(asked)
+    if asked.device != "auto":  # refuse before anything is written
         from grokbench.training.local import resolve_device
 
-        resolve_device(options.device)
+        resolve_device(asked.device)
     if options.json:
         files.check(options.json)
     code, failure = HELD, ""
-    with progress.watching() as listener, Session(chosen, selected, listener=listener) as session:
+    with progress.watching() as listener, Session(asked, selected, listener=listener) as session:
         try:
             session.train()
         except KeyboardInterrupt:
@@ -91,20 +69,6 @@ def run(options: argparse.Namespace) -> int:
 
 def options_of(options: argparse.Namespace) -> Options:
     """What the command line says, as what a session takes."""
-    from grokbench.claims.protocols import PROTOCOLS
-    from grokbench.session import Options
-
-    return Options(
-        preset=options.preset,
-        tasks=tuple(options.task),
-        softmaxes=tuple(options.softmax),
-        optimizers=tuple(options.optimizer),
-        claims=tuple(options.claims),
-        protocols=tuple(options.protocol) or PROTOCOLS[:1],
-        early_stop=not options.no_early_stop,
-        replicas=options.replicas,
-        store=Path(options.store).absolute(),
-        device=options.device,
-        threads=options.threads,
-        since=time.time() if options.fresh else 0.0,
-    )
+    given = vars(options)
+    found = chosen(lambda name: given[name.replace("-", "_")], since=time.time() if options.fresh else 0.0)
+    return replace(found, store=Path(found.store).absolute())

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from grokbench.cli.common import HELD, store_option
+from grokbench.cli.common import HELD, declared
+from grokbench.options import DEFAULT_STORE
 from grokbench.records.store import Record, Store
 from grokbench.spec import UsageError
 
@@ -31,7 +32,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("show", help="everything that is known of a run")
     parser.set_defaults(action=run)
     parser.add_argument("run", metavar="RUN", help="the beginning of its digest, as --json gives it")
-    store_option(parser)
+    declared(parser, "store")
+    parser.set_defaults(store=DEFAULT_STORE)
 
 
 def run(options: argparse.Namespace) -> int:

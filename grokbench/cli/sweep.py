@@ -36,7 +36,7 @@ def grid_of(texts: list[str], preset: presets.Preset, replicas: int | None) -> G
 
 def add(commands: Any) -> None:
     """The command's parser."""
-    from grokbench.session import DEFAULT_PRESET
+    from grokbench.options import DEFAULT_PRESET
 
     parser = commands.add_parser("sweep", help="the map of the grok time over rate and weight decay")
     parser.set_defaults(action=run)

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from grokbench.claims import Audit, Claim
-from grokbench.session import ALL_PAPERS, PAPERS, Options, cases
+from grokbench.options import Options
+from grokbench.session import ALL_PAPERS, PAPERS, cases
 from grokbench.spec import UsageError
 from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.verdict import Status, pool

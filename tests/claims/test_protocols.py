@@ -6,7 +6,8 @@ import pytest
 
 from grokbench.claims import presets
 from grokbench.claims.protocols import Grid, match
-from grokbench.session import Options, cases
+from grokbench.options import Options
+from grokbench.session import cases
 from grokbench.spec import UsageError
 from grokbench.spec.registry import parse
 

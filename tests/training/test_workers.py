@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from tiny import a_run
 
+from grokbench.options import Options
 from grokbench.records.store import Store
-from grokbench.session import Options, Session, cases
+from grokbench.session import Session, cases
 from grokbench.training import workers
 from grokbench.training.local import Executor
 from grokbench.training.workers import Workers
