@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# pytester forgets what is first imported inside, and numpy cannot be loaded twice.
+import grokbench.report.export
+import grokbench.training.local
+import grokbench.verdicts.verdict  # noqa: F401
 from grokbench import cli
 from grokbench.session import Session
 
