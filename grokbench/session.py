@@ -114,8 +114,12 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            self.close()
+        except Exception:  # a store that is gone; what happened before says more
+            if kind is None:
+                raise
 
     def close(self) -> None:
         """End the workers and close the store."""

@@ -50,7 +50,10 @@ def test_the_pytest_command_collects_the_suite(pytester):
 
 def test_every_option_is_explained():
     run = next(a for a in cli.parser()._subparsers._group_actions[0].choices.items() if a[0] == "run")[1]
-    options = {s for action in run._actions for s in action.option_strings if s.startswith("--")} - {"--help"}
+    options = {s for action in run._actions for s in action.option_strings if s.startswith("--")} - {
+        "--help",
+        "--debug",
+    }
     assert all(f"`{option}" in README for option in options)
     assert {f"--{name}" for name in BY_NAME} == options
 

@@ -17,6 +17,12 @@ MANY: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metava
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show where in the code a failure arose"
+        )
+
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 

@@ -6,8 +6,8 @@ Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usa
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +16,7 @@ from grokbench.cli import (
     check,
     compare,
     doctor,
+    failures,
     gate,
     judge,
     list,
@@ -25,8 +26,7 @@ from grokbench.cli import (
     show,
     sweep,
 )
-from grokbench.cli.common import HELD, INTERRUPTED, USAGE, Parser
-from grokbench.spec import UsageError
+from grokbench.cli.common import USAGE, Parser
 
 COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show)
 
@@ -49,16 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
             stream.reconfigure(errors="replace")
-    try:
-        return int(options.action(options))
-    except UsageError as error:
-        from grokbench.report import github
-
-        print(f"grokbench: error: {error}", file=sys.stderr)  # noqa: T201
-        github.annotate([github.Note("error", name, str(error))], sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return HELD
+    out = failures.Output(sys.stdout)
+    with contextlib.redirect_stdout(out):
+        try:
+            code = int(options.action(options))
+            out.flush()
+        except (Exception, KeyboardInterrupt) as error:
+            return failures.report(error, name, debug=getattr(options, "debug", False))
+    return code

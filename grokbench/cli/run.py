@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from grokbench.cli.common import (
-    HELD,
-    INTERRUPTED,
-    MACHINE,
     declared,
     exit_code,
     import_from_here,
@@ -46,16 +42,14 @@ def run(options: argparse.Namespace) -> int:
         resolve_device(asked.device)
     if options.json:
         files.check(options.json)
-    code, failure = HELD, ""
+    failure: BaseException | None = None
     with progress.watching() as listener, Session(asked, selected, listener=listener) as session:
         try:
             session.train()
-        except KeyboardInterrupt:
-            code, failure = INTERRUPTED, "interrupted"
         except UsageError:
             raise
-        except Exception as error:  # what is finished is shown all the same
-            code, failure = MACHINE, f"the machine failed: {type(error).__name__}: {error}"
+        except (Exception, KeyboardInterrupt) as error:  # what is finished is shown all the same
+            failure = error
         verdicts, runs = session.answers()
     out = output(options.json)
     out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
@@ -63,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         export.write(options.json, verdicts, runs)
     if failure:
-        sys.stderr.write(f"grokbench: {failure}; finished runs are in the store\n")
-    return code or exit_code(verdicts, strict=options.strict)
+        raise failure
+    return exit_code(verdicts, strict=options.strict)
 
 
 def options_of(options: argparse.Namespace) -> Options:

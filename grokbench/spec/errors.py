@@ -1,10 +1,14 @@
-"""What the user gave cannot be used: the error, and the checks that raise it."""
+"""The two errors that are not of grokbench: the user's and the machine's, and the checks that raise the first."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
     """What the user gave cannot be used. The text is one whole sentence; the command line exits with code 2."""
+
+
+class MachineError(RuntimeError):
+    """The machine, or a file on it, failed: nothing is known of any claim. The command line exits with code 4."""
 
 
 def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:

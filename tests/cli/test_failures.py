@@ -1,0 +1,93 @@
+"""Every failure has its exit code and one line, whatever the command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grokbench import cli
+from grokbench.cli import failures
+from grokbench.spec import MachineError, UsageError
+
+HEADER = "cell,arm,replica,time,event\n"
+LATER = HEADER + "".join(f"add,{arm},{r},{t + r},1\n" for arm, t in (("a", 100), ("b", 300)) for r in range(8))
+
+
+def fail(error: BaseException):
+    def action(options: argparse.Namespace) -> int:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("no such thing"), 2, "grokbench: error: no such thing"),
+        (KeyboardInterrupt(), 130, "grokbench: interrupted; finished runs are in the store"),
+        (MachineError("a record is damaged"), 4, "grokbench: the machine failed: a record is damaged"),
+        (sqlite3.OperationalError("database is locked"), 4, "the machine failed: OperationalError: database is locked"),
+        (OSError(28, "No space left on device"), 4, "the machine failed: OSError: [Errno 28] No space left on device"),
+        (MemoryError(), 4, "grokbench: the machine failed: MemoryError; finished runs are in the store"),
+        (ZeroDivisionError("1/0"), 4, "grokbench itself failed: ZeroDivisionError: 1/0; --debug shows where"),
+    ],
+)
+def test_a_failure_has_its_code_and_one_line(error, code, line, capsys, monkeypatch):
+    monkeypatch.setattr("grokbench.cli.list.run", fail(error))
+    assert cli.main(["list", "tasks"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert line in err
+    assert err.count("\n") == 1
+    assert cli.main(["list", "tasks", "--debug"]) == code
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_every_command_has_debug_and_one_action():
+    for command in cli.parser()._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
+        assert "--debug" in command.format_help()
+
+
+class Gone:
+    """Standard output whose reader has gone."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    flush = isatty = lambda self: False
+
+    def fileno(self) -> int:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def test_a_reader_that_goes_away_changes_no_exit_code(tmp_path, monkeypatch):
+    (tmp_path / "times.csv").write_text(LATER)
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert cli.main(["judge", str(tmp_path / "times.csv")]) == 1
+    monkeypatch.setattr(sys, "stdout", None)  # as python has it where standard output is closed
+    assert cli.main(["judge", str(tmp_path / "times.csv")]) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_that_finds_no_room_is_the_machines_failure():
+    command = [sys.executable, "-m", "grokbench", "list", "softmaxes"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert "the machine failed: OSError: [Errno 28] No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_or_full_output_leaves_the_stream_usable():
+    out = failures.Output(None)
+    assert out.write("lost") == 4
+    assert not out.isatty()
+    assert out.encoding == "utf-8"
