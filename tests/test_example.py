@@ -1,20 +1,19 @@
-"""The README's worked example: an optimizer's repository, its tests, three harmful changes and a harmless one."""
+"""The guide's worked example: an optimizer's repository, its tests, three harmful changes and a harmless one."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
+from documents import PAGES
 
 from grokbench import cli
 from grokbench.conformance import Outcome, examine
 from grokbench.spec import registry
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLE = README.partition("### A worked example")[2]
+EXAMPLE = PAGES["ci"].partition("## A worked example")[2]
 SOURCE, TESTS = re.findall(r"```python\n(.*?)```", EXAMPLE, re.S)[:2]
 (SAVE,) = re.findall(r"`(grokbench baseline save .*?)`", EXAMPLE, re.S)
 

@@ -1,13 +1,13 @@
-"""What the README says can be done, can be done; what it says there is, is there."""
+"""What the README and the guide say can be done, can be done; what they say there is, is there."""
 
 from __future__ import annotations
 
 import ast
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from documents import EVERYTHING, PAGES, README, ROOT
 
 from grokbench import cli
 from grokbench.claims import presets
@@ -16,13 +16,12 @@ from grokbench.options import BY_NAME
 from grokbench.session import cases
 from grokbench.spec import TASKS
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+BLOCKS = re.findall(r"```sh\n(.*?)```", EVERYTHING, re.S)
+COMMANDS = list(dict.fromkeys(line for block in BLOCKS for line in block.splitlines() if line))
 
 
 def test_nothing_is_left_to_be_filled_in():
-    assert "@@" not in README
+    assert "@@" not in EVERYTHING
 
 
 def test_the_two_commands_that_set_everything_up_are_there():
@@ -54,20 +53,20 @@ def test_every_option_is_explained():
         "--help",
         "--debug",
     }
-    assert all(f"`{option}" in README for option in options)
+    assert all(f"`{option}" in EVERYTHING for option in options)
     assert {f"--{name}" for name in BY_NAME} == options
 
 
 def test_the_python_block_parses_and_the_presets_are_described():
-    for block in re.findall(r"```python\n(.*?)```", README, re.S):
+    for block in re.findall(r"```python\n(.*?)```", EVERYTHING, re.S):
         ast.parse(block)
     for preset in presets.PRESETS.values():
-        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{preset.name}` |")]
+        (row,) = [line for line in EVERYTHING.splitlines() if line.startswith(f"| `{preset.name}` |")]
         m = preset.model
         for figure in (m.width, m.depth, m.heads, m.feed_forward, preset.batch, preset.criterion.budget):
             assert re.search(rf"\b{figure}\b", row)
         assert row.endswith(f"| {preset.replicas} |")
-    assert "weight decay 0.3, AdamW 0.016 and Muon 0.04" in " ".join(README.split())
+    assert "weight decay 0.3, AdamW 0.016 and Muon 0.04" in " ".join(EVERYTHING.split())
     assert presets.PRESETS["ci"].optimizers == {
         "adamw": "adamw(lr=0.016, weight_decay=0.3)",
         "muon": "muon(lr=0.04, weight_decay=0.3, adamw_lr=0.016)",
@@ -76,20 +75,51 @@ def test_the_python_block_parses_and_the_presets_are_described():
 
 
 def test_every_room_in_the_table_of_files_exists():
-    rows = re.findall(r"^\| ((?:`[\w./]+`,? ?)+) \|", README.partition("## How it works")[2], re.M)
+    rows = re.findall(r"^\| ((?:`[\w./]+`,? ?)+) \|", PAGES["architecture"], re.M)
     rooms = [name for row in rows for name in re.findall(r"`([\w./]+)`", row)]
     assert len(rooms) > 15
     assert all((ROOT / "grokbench" / room).exists() for room in rooms)
 
 
 def test_the_workflow_is_the_file():
-    (shown,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    (shown,) = re.findall(r"```yaml\n(.*?)```", EVERYTHING, re.S)
     assert shown == (ROOT / ".github" / "examples" / "optimizer.yml").read_text()
 
 
 def test_the_commands_of_the_workflow_parse():
-    text = re.sub(r">-\n((?: {10}.*\n)+)", lambda m: " ".join(m[1].split()) + "\n", README.partition("```yaml")[2])
+    text = re.sub(r">-\n((?: {10}.*\n)+)", lambda m: " ".join(m[1].split()) + "\n", EVERYTHING.partition("```yaml")[2])
     commands = [c for c in re.findall(r"- run: (.*)", text) if c.startswith("grokbench ")]
     assert len(commands) == 5
     for command in commands:
         assert cli.parser().parse_args(shlex.split(command)[1:]).command
+
+
+def test_the_readme_is_short_and_names_every_page():
+    assert len(README.split()) <= 900
+    assert re.findall(r"^\| \[([\w-]+)\]\(grokbench/guide/\1\.md\) \|", README, re.M)
+    assert set(re.findall(r"guide/([\w-]+)\.md", README)) == set(PAGES)
+
+
+def test_the_guide_lists_its_pages_and_shows_each(capsys):
+    assert cli.main(["guide"]) == 0
+    listed = capsys.readouterr().out
+    for topic, text in PAGES.items():
+        assert re.search(rf"^{topic} ", listed, re.M)
+        assert cli.main(["guide", topic]) == 0
+        assert capsys.readouterr().out == text
+    assert cli.main(["guide", "nothing"]) == 2
+    assert "unknown page 'nothing': choose from architecture, ci, " in capsys.readouterr().err
+
+
+def test_files_that_are_named_exist():
+    for place in set(re.findall(r"`((?:grokbench|benchmarks|tests)/[\w./-]+)`", EVERYTHING)):
+        assert (ROOT / place).exists(), place
+
+
+def test_the_rooms_in_the_table_are_those_of_the_package():
+    rows = re.findall(
+        r"^\| ((?:`[\w./]+`,? ?)+) \|", PAGES["architecture"].partition("## Where a change goes")[0], re.M
+    )
+    named = {name.partition("/")[0] for row in rows for name in re.findall(r"`([\w./]+)`", row)} - {"papers"}
+    found = {p.name for p in (ROOT / "grokbench").iterdir() if p.name[0] not in "_."} - {"py.typed"}
+    assert named == found

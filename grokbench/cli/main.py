@@ -18,6 +18,7 @@ from grokbench.cli import (
     doctor,
     failures,
     gate,
+    guide,
     judge,
     list,
     perf,
@@ -28,7 +29,7 @@ from grokbench.cli import (
 )
 from grokbench.cli.common import USAGE, Parser
 
-COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show)
+COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show, guide)
 
 
 def parser() -> Parser:

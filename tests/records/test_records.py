@@ -1,4 +1,4 @@
-"""Records kept in a file: they come back, and those behind the README's tables are judged again to these tables."""
+"""Records kept in a file: they come back, and those behind the guide's tables are judged again to these tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from documents import PAGES
 from stored import MACHINE, STATES, TIME, spec, trace
 
 from grokbench.records import jsonl
@@ -17,7 +18,7 @@ from grokbench.session import Session, cases
 from grokbench.spec import UsageError
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+RESULTS = PAGES["results"]
 
 
 def kept() -> object:
@@ -57,7 +58,7 @@ def test_what_is_no_file_of_records_is_refused(tmp_path, content):
         jsonl.load(tmp_path / "none")
 
 
-def test_the_kept_records_are_judged_again_to_the_tables_of_the_readme(tmp_path):
+def test_the_kept_records_are_judged_again_to_the_tables_of_the_guide(tmp_path):
     script = kept()
     assert script.PATH.stat().st_size < 2_000_000
     options = dataclasses.replace(script.OPTIONS, store=tmp_path / "empty.sqlite")
@@ -67,6 +68,6 @@ def test_the_kept_records_are_judged_again_to_the_tables_of_the_readme(tmp_path)
     verdicts, runs = session.answers()
     session.close()
     assert len(runs) == len(session.records)
-    assert f"```\n{terminal.tables(verdicts, terminal.WIDTH)}```" in README
+    assert f"```\n{terminal.tables(verdicts, terminal.WIDTH)}```" in RESULTS
     outcomes = [sum(r.time.outcome is o for _, _, r in runs) for o in Outcome]
-    assert f"{len(runs)} runs: {outcomes[0]} grokked, {outcomes[1]} censored, {outcomes[2]} diverged" in README
+    assert f"{len(runs)} runs: {outcomes[0]} grokked, {outcomes[1]} censored, {outcomes[2]} diverged" in RESULTS
