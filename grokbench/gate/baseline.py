@@ -1,12 +1,13 @@
 """What a candidate is held against: an optimizer to be trained, or finished runs from a store or a small file.
 
 The file is JSON: what it was made with, and for each cell the golden trajectory of replica 0 and a row for each run:
-digest, outcome, epochs, fit, first, sustained, below.
+digest, bits, outcome, epochs, fit, first, sustained, below. What `bits` are, the function of that name says.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record, Store
 from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError, registry
 
-FORMAT, VERSION = "grokbench baseline", 1
+FORMAT, VERSION = "grokbench baseline", 2
 _NO_CURVES = Trace(*(np.zeros(0, kind) for kind in ("<i4", "<f8", "<f8", "<f4", "<f4")))
 Goldens = Mapping[str, tuple[str, ...]]
 
@@ -33,13 +34,29 @@ Goldens = Mapping[str, tuple[str, ...]]
 class Baseline:
     """An optimizer with what is known of it. golden: by cell. records: by digest; None if it is to be trained.
 
-    pairs: how many replicas are there in every cell, None if more can be trained.
+    pairs: how many replicas are there in every cell, None if more can be trained. bits: by digest, where the records
+    themselves lack the curves.
     """
 
     optimizer: OptimizerSpec
     golden: Goldens | None = None
     records: Mapping[str, Record] | None = None
     pairs: int | None = None
+    bits: Mapping[str, str] | None = None
+
+
+def bits(record: Record) -> str:
+    """A digest of all that a run did, from its curves to the state of its last weights, and of nothing around it.
+
+    The state is that of the diagnostics, in double precision: norms of weights and of the last update, singular values.
+    """
+    t = record.time
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(repr((t.outcome.value, t.epochs, t.fit, t.first, t.sustained, t.below)).encode())
+    for curve in vars(record.trace).values():
+        digest.update(np.ascontiguousarray(curve).tobytes())
+    digest.update(repr([list(vars(state).values()) for state in record.diagnostics]).encode())
+    return digest.hexdigest()
 
 
 def kind_of(text: str) -> str:
@@ -85,6 +102,7 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
         optimizer = _optimizer(content["optimizer"])
         origin = Provenance(**content["provenance"])
         records: dict[str, Record] = {}
+        seen: dict[str, str] = {}
         counts = []
         for cell in setting.cells:
             if str(cell) not in content["runs"]:
@@ -92,7 +110,7 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
             rows = content["runs"][str(cell)]
             counts.append(len(rows))
             for run, row in zip(setting.runs(cell, optimizer, len(rows)), rows, strict=True):
-                digest, outcome, epochs, fit, first, sustained, below = row
+                digest, seen[run.digest], outcome, epochs, fit, first, sustained, below = row
                 if run.digest != digest:
                     where = f"replica {run.replica} of {cell}"
                     raise refuse(f"has the digest {digest} for {where}, which now is {run.digest}")
@@ -101,7 +119,7 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
         golden = {str(cell): tuple(map(str, content["golden"][str(cell)])) for cell in setting.cells}
         if {len(digests) for digests in golden.values()} != {EPOCHS}:
             raise refuse(f"has golden trajectories that are not of {EPOCHS} epochs")
-        return Baseline(optimizer, golden, records, min(counts))
+        return Baseline(optimizer, golden, records, min(counts), seen)
     except UsageError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -131,7 +149,7 @@ def save(
     runs: dict[str, list[list[object]]] = {}
     for cell in setting.cells:
         own = [records[run.digest] for run in setting.runs(cell, optimizer, pairs)]
-        runs[str(cell)] = [[r.digest, r.time.outcome.value, *list(vars(r.time).values())[1:]] for r in own]
+        runs[str(cell)] = [[r.digest, bits(r), r.time.outcome.value, *list(vars(r.time).values())[1:]] for r in own]
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -139,6 +157,7 @@ def save(
         "preset": setting.preset.name,
         "budget": setting.budget,
         "device": setting.device,
+        "cells": [[cell.task.name, cell.softmax] for cell in setting.cells],
         "optimizer": dataclasses.asdict(optimizer),
         "provenance": next(iter(records.values())).provenance.as_dict(),
         "golden": golden,

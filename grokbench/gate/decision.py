@@ -3,7 +3,11 @@
 All tests are e-processes on paired differences, so the rule may be applied after any number of pairs. With the margin m
 and the budget B, times are cut where both arms can be seen: T_candidate at B + 1, and (1 + m) · T_baseline there, too.
 If the candidate is exactly by the margin later, these two are exchangeable within a pair, censored or not. With several
-cells, a pair is one replica of a task, with the mean difference over its softmaxes.
+softmaxes, a pair is one replica of a task, with the mean difference over them.
+
+What speaks for the candidate has to be shown in every task. Each of these tests is at the full level: an
+intersection–union test needs no correction (Berger 1982, Technometrics 24). What speaks against it may be seen in all
+tasks together or in one, corrected by Bonferroni.
 """
 
 from __future__ import annotations
@@ -12,19 +16,23 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from grokbench.claims import Cell
 from grokbench.stats import paired, sequential
 from grokbench.stats.paired import Floats, Interval
-from grokbench.verdicts.pairs import Evidence, Sample, in_order, stack, sums
 
 FIRST_LOOK, GROWTH = 8, 1.4  # pairs at the first look, and by how much their number grows from look to look
 # A minority of pairs may be lost by far while a typical pair is within the margin. PASS shows that this minority, over
 # the one that is won by far, is less than this share; a smaller one would take more pairs (13 at the least for 0.25).
 SHARE, FAR = 0.25, 2.0
 MOST_MORE, PATHS, POWER = 400, 200, 0.8  # for the number of pairs that are still needed
+
+Kind = Literal["first", "sustained"]
+KINDS: tuple[Kind, Kind] = ("first", "sustained")
 
 
 Times = Callable[[Sample], Floats]
@@ -49,10 +57,47 @@ class Outcome(Enum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
+@dataclass(frozen=True, eq=False)
+class Times:
+    """An arm's restricted times in a cell, in epochs, arrays (n,) by replica; `never` of the pairs for none."""
+
+    first: Floats
+    sustained: Floats
+
+    def of(self, kind: Kind) -> Floats:
+        return self.first if kind == "first" else self.sustained
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The first n pairs of a cell. never: the restricted time of a run that did not grok, budget + 1."""
+
+    cell: Cell
+    never: float
+    baseline: Times
+    candidate: Times
+
+    def __len__(self) -> int:
+        return len(self.baseline.first)
+
+    @property
+    def grokked(self) -> tuple[int, int]:
+        """How many runs did, of the baseline and of the candidate."""
+        return int((self.baseline.first < self.never).sum()), int((self.candidate.first < self.never).sum())
+
+    def ratio(self, kind: Kind) -> float | None:
+        """Candidate's over baseline's restricted mean time; None if no run of either arm has such a time."""
+        baseline, candidate = self.baseline.of(kind), self.candidate.of(kind)
+        if min(baseline.min(), candidate.min()) >= self.never:
+            return None
+        return paired.restricted_ratio([candidate[None]], [baseline[None]])
+
+
 class Tests(NamedTuple):
-    """p-values, after correction over tasks. late: T_candidate > (1 + margin) · T_baseline, for first crossings and
-    sustained times; rare: fewer runs grok by then; fine: the reverse of late; few: the share of pairs lost by far
-    exceeds the share won by far by less than `SHARE`; early: the first crossing is earlier.
+    """p-values. late: T_candidate > (1 + margin) · T_baseline, for first crossings and sustained times; rare: fewer
+    runs grok by then; all three corrected over tasks. fine: the reverse of late; few: the share of pairs lost by far
+    exceeds the share won by far by less than `SHARE`; both of the task in which they are largest. early: the first
+    crossing is earlier, all tasks together.
     """
 
     late: float
@@ -68,16 +113,17 @@ class Tests(NamedTuple):
 class Decision:
     """The outcome with its reason. ratio: candidate's over baseline's restricted mean time, with a 95 % interval.
 
-    grokked: runs of baseline and candidate. more: pairs that would probably decide, None if more than 400 or decided.
+    grokked: runs of baseline and candidate; if both are 0, there is no ratio. more: pairs that would probably decide,
+    None if more than 400 or decided.
     """
 
     outcome: Outcome
     reason: str
     pairs: int
     tests: Tests
-    ratio: float
-    interval: Interval
-    sustained_ratio: float
+    ratio: float | None
+    interval: Interval | None
+    sustained_ratio: float | None
     grokked: tuple[int, int]
     more: int | None = None
 
@@ -91,160 +137,194 @@ def looks(most: int) -> list[int]:
     return [*found, most]
 
 
-def rule(cells: Sequence[Evidence], margin: float, level: float) -> tuple[Outcome, Tests]:
-    """What these cells' samples say.
+def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[Outcome, Tests]:
+    """What these cells' pairs say.
 
     REGRESSION if one of three guards, for first crossings, sustained times and grok rates, reaches a third of the
-    level. PASS if both times are shown to be within the margin and few pairs to be lost by far, each at the level, and
-    if the ratios of mean times, as seen in each task, are within the margin. IMPROVED if, besides, first crossings are
+    level. PASS if, in every task, both times are shown to be within the margin and few pairs to be lost by far, each at
+    the level, and the ratios of mean times, as seen, are within the margin. IMPROVED if, besides, first crossings are
     shown to be earlier.
     """
     tests = _tests(cells, margin)
     if min(tests.late, tests.late_sustained, tests.rare) <= level / 3:
         return Outcome.REGRESSION, tests
     shown = max(tests.fine, tests.fine_sustained, tests.few) <= level
-    if not shown or any(ratio > 1 + margin for own in _tasks(cells) for ratio in _ratios(own)):
+    if not shown or any(_ratio(own, kind) > 1 + margin for own in tasks_of(cells).values() for kind in KINDS):
         return Outcome.INCONCLUSIVE, tests
     return Outcome.IMPROVED if tests.early <= level else Outcome.PASS, tests
 
 
-def _tasks(cells: Sequence[Evidence]) -> list[list[Evidence]]:
-    """The cells of each task."""
-    return [[e for e in cells if e.block == block] for block in dict.fromkeys(e.block for e in cells)]
+def tasks_of(cells: Sequence[Pairs]) -> dict[str, list[Pairs]]:
+    """The cells of each task, by its name."""
+    found: dict[str, list[Pairs]] = {}
+    for cell in cells:
+        found.setdefault(cell.cell.task.name, []).append(cell)
+    return found
 
 
-def _ratios(cells: Sequence[Evidence]) -> tuple[float, float]:
-    """Candidate's over baseline's restricted mean time, for first crossings and sustained times."""
-    first, sustained = (paired.restricted_ratio(*_stacked(cells, times)) for times in _KINDS)
-    return first, sustained
+def _stacks(cells: Sequence[Pairs], kind: Kind) -> tuple[list[Floats], list[Floats]]:
+    """(S, n) times of each task, the candidate's and the baseline's."""
+    tasks = tasks_of(cells).values()
+    candidate = [np.stack([cell.candidate.of(kind) for cell in own]) for own in tasks]
+    return candidate, [np.stack([cell.baseline.of(kind) for cell in own]) for own in tasks]
 
 
-def _stacked(cells: Sequence[Evidence], times: Times) -> tuple[list[Floats], list[Floats]]:
-    """The candidate's times and the baseline's, (S, n) for each task."""
-    return stack(cells, lambda e: times(e.candidate)), stack(cells, lambda e: times(e.baseline))
+def _ratio(cells: Sequence[Pairs], kind: Kind) -> float:
+    """Candidate's over baseline's restricted mean time."""
+    return paired.restricted_ratio(*_stacks(cells, kind))
 
 
-def _tests(cells: Sequence[Evidence], margin: float) -> Tests:
-    tasks = _tasks(cells)
+def _p(side: Floats) -> float:
+    return min(1.0, float(np.exp(-sequential.log_e_sizes(side)[-1])))
 
-    def p(side: Floats) -> float:
-        return min(1.0, float(np.exp(-sequential.log_e_sizes(side)[-1])))
 
-    def guarded(side: Callable[[Sequence[Evidence]], Floats]) -> float:
+def _tests(cells: Sequence[Pairs], margin: float) -> Tests:
+    tasks = list(tasks_of(cells).values())
+
+    def guarded(side: Callable[[Sequence[Pairs]], Floats]) -> float:
         """Of all tasks together or of the worst, corrected for looking at both."""
         if len(tasks) == 1:
-            return p(side(cells))
-        return min(1.0, 2 * p(side(cells)), 2 * len(tasks) * min(p(side(own)) for own in tasks))
+            return _p(side(cells))
+        return min(1.0, 2 * _p(side(cells)), 2 * len(tasks) * min(_p(side(own)) for own in tasks))
 
     return Tests(
         late=guarded(lambda own: -_differences(own, _first, margin)),
         late_sustained=guarded(lambda own: -_differences(own, _sustained, margin)),
         rare=guarded(lambda own: -_missing(own, margin)),
-        fine=p(_differences(cells, _first, margin)),
-        fine_sustained=p(_differences(cells, _sustained, margin)),
-        few=min(1.0, float(np.exp(-sequential.log_e_share(_far(cells), SHARE)[-1]))),
-        early=p(_differences(cells, _first, 0.0)),
+        fine=max(_p(_differences(own, "first", margin)) for own in tasks),
+        fine_sustained=max(_p(_differences(own, "sustained", margin)) for own in tasks),
+        few=max(_p_few(own) for own in tasks),
+        early=_p(_differences(cells, "first", 0.0)),
     )
 
 
-def decide(cells: Sequence[Evidence], margin: float, level: float) -> Decision:
+def _p_few(cells: Sequence[Pairs]) -> float:
+    return min(1.0, float(np.exp(-sequential.log_e_share(_far(cells), SHARE)[-1])))
+
+
+def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
     """The outcome by `rule` with all that explains it."""
     outcome, tests = rule(cells, margin, level)
-    candidate, baseline = _stacked(cells, _first)
-    grokked = [
-        int(sum((sample.first < e.never).sum() for sample, e in zip(arm, cells, strict=True)))
-        for arm in ([e.baseline for e in cells], [e.candidate for e in cells])
-    ]
-    interval = paired.ratio_interval(candidate, baseline, np.random.default_rng(0))
-    ratio, sustained = _ratios(cells)
+    grokked = sum(e.grokked[0] for e in cells), sum(e.grokked[1] for e in cells)
+    pairs = len(cells[0])
+    if not any(grokked):
+        reason = f"no run of either arm grokked within {cells[0].never - 1:g} epochs: raise --budget"
+        return Decision(outcome, reason, pairs, tests, None, None, None, grokked)
+    interval = paired.ratio_interval(*_stacks(cells, "first"), np.random.default_rng(0))
+    ratio, sustained = (_ratio(cells, kind) for kind in KINDS)
     more = _more(cells, margin, level) if outcome is Outcome.INCONCLUSIVE else None
-    shown = f"time ratio {ratio:.2f}" + (
-        f" ({interval[0]:.2f}–{interval[1]:.2f})" if math.isfinite(interval[1]) else ""
+    ends = f" ({interval[0]:.2f}–{interval[1]:.2f})" * math.isfinite(interval[1])
+    shown = f"time ratio {ratio:.2f}{ends}, sustained {sustained:.2f}"
+    if outcome is Outcome.REGRESSION:
+        reason = f"{_regression(tests, margin, level, grokked)}; {shown}"
+    elif outcome is Outcome.INCONCLUSIVE:
+        need = f"about {more} more pairs would decide" if more else "many more pairs would not decide"
+        reason = f"{_lacking(cells, margin, level)}; {shown}; {need}"
+    else:
+        p = max(tests.fine, tests.fine_sustained, tests.few)
+        everywhere = f" in each of {count} tasks" if (count := len(tasks_of(cells))) > 1 else ""
+        reason = f"first crossings and sustained times are within {margin:.0%}{everywhere}, p {p:.2g}; {shown}"
+        if outcome is Outcome.IMPROVED:
+            reason = f"earlier, p {tests.early:.2g}; {reason}"
+    return Decision(outcome, reason, pairs, tests, ratio, interval, sustained, grokked, more)
+
+
+def _regression(tests: Tests, margin: float, level: float, grokked: tuple[int, int]) -> str:
+    guards = (
+        (f"first crossings are more than {margin:.0%} later", tests.late),
+        (f"sustained grok times are more than {margin:.0%} later", tests.late_sustained),
+        (f"fewer runs grok, {grokked[1]} instead of {grokked[0]}", tests.rare),
     )
-    reason = _reason(outcome, tests, level, margin, shown, f"sustained {sustained:.2f}", grokked, more)
-    pairs = max(len(e.order) for e in cells)
-    return Decision(outcome, reason, pairs, tests, ratio, interval, sustained, (grokked[0], grokked[1]), more)
+    return "; ".join(f"{name}, p {p:.2g}" for name, p in guards if p <= level / 3)
 
 
-def _cut(e: Evidence, times: Times, margin: float) -> tuple[Floats, Floats]:
+def _lacking(cells: Sequence[Pairs], margin: float, level: float) -> str:
+    """What keeps it from a PASS, in the first task that lacks anything, and what keeps that from being a REGRESSION."""
+    tasks = tasks_of(cells)
+    for name, own in tasks.items():
+        where = f" in {name}" * (len(tasks) > 1)
+        for kind, times in zip(KINDS, ("first crossings", "sustained times"), strict=True):
+            ratio, differences = _ratio(own, kind), _differences(own, kind, margin)
+            fine, n = int((differences <= 0).sum()), len(differences)
+            if ratio > 1 + margin:
+                return f"{times}{where} are later by {ratio:.2f}, but {fine} of {n} pairs say otherwise"
+            if _p(differences) > level:
+                return f"{times}{where} are not yet shown to be within {margin:.0%}: {fine} of {n} pairs are"
+        if _p_few(own) > level:
+            far, n = _far(own), len(own[0])
+            lost, won = int((far > 0).sum()), int((far < 0).sum())
+            limit = f"the share lost by far, over that won, is below {SHARE:.0%}"
+            return f"{n} pairs{where}, {lost} lost by far and {won} won, are too few to show that {limit}"
+    raise AssertionError("what lacks nothing is a PASS")
+
+
+def _cut(e: Pairs, kind: Kind, margin: float) -> tuple[Floats, Floats]:
     """Candidate's times and the baseline's times 1 + margin, both cut at `never`."""
-    ends = times(e.candidate), times(e.baseline) * (1 + margin)
-    candidate, baseline = (np.minimum(x, e.never).astype(np.float64) for x in ends)
-    return candidate, baseline
+    return np.minimum(e.candidate.of(kind), e.never), np.minimum(e.baseline.of(kind) * (1 + margin), e.never)
 
 
-def _in_order(cells: Sequence[Evidence], values: Sequence[Floats]) -> Floats:
+def _in_order(cells: Sequence[Pairs], value: Callable[[Pairs], Floats]) -> Floats:
     """One number for each replica of a task, the mean over its softmaxes, replica by replica."""
-    of_cell = dict(zip(cells, values, strict=True))
-    return in_order(sums(cells, lambda e: of_cell[e])) * len(_tasks(cells)) / len(cells)
+    return np.stack([np.mean([value(e) for e in own], 0) for own in tasks_of(cells).values()], 1).ravel()
 
 
-def _differences(cells: Sequence[Evidence], times: Times, margin: float) -> Floats:
+def _differences(cells: Sequence[Pairs], kind: Kind, margin: float) -> Floats:
     """log T_candidate − log((1 + margin) · T_baseline), negative where the candidate is within the margin."""
-    cuts = [_cut(e, times, margin) for e in cells]
-    return _in_order(cells, [(np.log(candidate) - np.log(baseline)).astype(np.float64) for candidate, baseline in cuts])
+
+    def difference(e: Pairs) -> Floats:
+        candidate, baseline = _cut(e, kind, margin)
+        return np.asarray(np.log(candidate) - np.log(baseline))
+
+    return _in_order(cells, difference)
 
 
-def _missing(cells: Sequence[Evidence], margin: float) -> Floats:
+def _missing(cells: Sequence[Pairs], margin: float) -> Floats:
     """1 where the candidate alone did not grok, −1 where the baseline alone did not, by its share of the budget."""
-    cuts = [(_cut(e, _first, margin), e.never) for e in cells]
-    return _in_order(cells, [(c >= never).astype(np.float64) - (b >= never) for (c, b), never in cuts])
+
+    def missing(e: Pairs) -> Floats:
+        candidate, baseline = _cut(e, "first", margin)
+        return (candidate >= e.never).astype(np.float64) - (baseline >= e.never)
+
+    return _in_order(cells, missing)
 
 
-def _far(cells: Sequence[Evidence]) -> Floats:
+def _far(cells: Sequence[Pairs]) -> Floats:
     """1 where the candidate is `FAR` times as late or did not grok, −1 where the baseline is or did not."""
-    found = []
-    for e in cells:
-        c, b = _cut(e, _first, 0.0)
+
+    def far(e: Pairs) -> Floats:
+        c, b = _cut(e, "first", 0.0)
         lost = (c >= FAR * b) | ((c >= e.never) & (b < e.never))
         won = (b >= FAR * c) | ((b >= e.never) & (c < e.never))
-        found.append(lost.astype(np.float64) - won)
-    return _in_order(cells, found)
+        return lost.astype(np.float64) - won
+
+    return _in_order(cells, far)
 
 
-def _more(cells: Sequence[Evidence], margin: float, level: float) -> int | None:
+def _more(cells: Sequence[Pairs], margin: float, level: float) -> int | None:
     """Pairs in each cell that would decide with a probability of 80 % if they went on as those so far."""
     rng = np.random.default_rng(0)
-    late = [-_differences(cells, times, margin) for times in _KINDS]
-    fine = [_differences(cells, times, margin) for times in _KINDS]
-    n, tasks = len(late[0]), len(_tasks(cells))
-    drawn = rng.integers(0, n, (PATHS, MOST_MORE))
+    tasks = list(tasks_of(cells).values())
+    bound = level / 3 / (2 * len(tasks) if len(tasks) > 1 else 1)
+    passed, alarmed = np.ones((PATHS, MOST_MORE), dtype=bool), np.zeros((PATHS, MOST_MORE), dtype=bool)
+    for own in tasks:
+        n = len(own[0])
+        drawn = rng.integers(0, n, (PATHS, MOST_MORE))
 
-    def reached(side: Floats, bound: float, log_e: Callable[[Floats], Floats] = sequential.log_e_sizes) -> Any:
-        path = np.hstack([np.broadcast_to(side, (PATHS, n)), side[drawn]])
-        return log_e(path)[:, n:] >= -math.log(bound)
+        def reached(
+            side: Floats,
+            bound: float,
+            log_e: Callable[[Floats], Floats] = sequential.log_e_sizes,
+            n: int = n,
+            drawn: NDArray[np.int64] = drawn,
+        ) -> NDArray[np.bool_]:
+            path = np.hstack([np.broadcast_to(side, (PATHS, n)), side[drawn]])
+            return np.asarray(log_e(path)[:, n:] >= -math.log(bound))
 
-    alarmed = [reached(side, level / 3) for side in (*late, -_missing(cells, margin))]
-    few = reached(_far(cells), level, lambda d: sequential.log_e_share(d, SHARE))
-    passed = np.logical_and.reduce([few, *(reached(side, level) for side in fine)])
-    share = np.logical_or.accumulate(np.logical_or.reduce([passed, *alarmed]), 1).mean(0)
-    return -(-(int((share >= POWER).argmax()) + 1) // tasks) if share[-1] >= POWER else None
-
-
-def _reason(
-    outcome: Outcome,
-    tests: Tests,
-    level: float,
-    margin: float,
-    ratio: str,
-    sustained: str,
-    grokked: Sequence[int],
-    more: int | None,
-) -> str:
-    if outcome is Outcome.REGRESSION:
-        what = [
-            f"{name}, p {p:.2g}"
-            for name, p in (
-                (f"first crossings are more than {margin:.0%} later", tests.late),
-                (f"sustained grok times are more than {margin:.0%} later", tests.late_sustained),
-                (f"fewer runs grok, {grokked[1]} instead of {grokked[0]}", tests.rare),
-            )
-            if p <= level / 3
-        ]
-        return f"{'; '.join(what)}; {ratio}, {sustained}"
-    if outcome is Outcome.INCONCLUSIVE:
-        need = f"about {more} more pairs would decide" if more else "many more pairs would not decide"
-        return f"neither within {margin:.0%} nor beyond it: {ratio}, {sustained}; {need}"
-    p = max(tests.fine, tests.fine_sustained, tests.few)
-    line = f"first crossings and sustained times are within {margin:.0%}, p {p:.2g}; {ratio}, {sustained}"
-    return f"earlier, p {tests.early:.2g}; {line}" if outcome is Outcome.IMPROVED else line
+        passed &= reached(_far(own), level, lambda d: sequential.log_e_share(d, SHARE))
+        for kind in KINDS:
+            side = _differences(own, kind, margin)
+            passed &= reached(side, level)
+            alarmed |= reached(-side, bound)
+        alarmed |= reached(-_missing(own, margin), bound)
+    share = np.logical_or.accumulate(passed | alarmed, 1).mean(0)
+    return int((share >= POWER).argmax()) + 1 if share[-1] >= POWER else None

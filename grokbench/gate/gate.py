@@ -13,19 +13,16 @@ import numpy as np
 from grokbench.claims import Cell
 from grokbench.gate import baseline as baselines
 from grokbench.gate.baseline import Baseline
-from grokbench.gate.decision import Decision, Outcome, decide, looks, rule
+from grokbench.gate.decision import Decision, Outcome, Pairs, Times, decide, looks, rule
 from grokbench.gate.setting import EPOCHS, Setting, pairs_of, setting_of
 from grokbench.records.store import Record, Store
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
 from grokbench.training.checkout import Checkout
 from grokbench.training.trainer import Trainer
-from grokbench.verdicts import evidence
-from grokbench.verdicts.pairs import Evidence, Sample
 
 if TYPE_CHECKING:
     from grokbench.training.local import Listener
 
-_MARK = " golden "
 DEFAULT_PRESET, MARGIN, LEVEL, MAX_PAIRS = "smoke", 0.10, 0.05, 48
 
 
@@ -56,10 +53,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What the gate says. decision: None where the trajectories are identical, which is a PASS. differs: the first
-    epoch of the golden trajectories with other weights; None if identical, or if there was none to compare with.
+    """What the gate says. decision: None where whole runs are identical, which is a PASS. differs: the first epoch of
+    the golden trajectories with other weights, 0 if they are equal, None if there was none to compare with.
 
-    evidence: the pairs, cell by cell. records: of all runs that were used, with their specs.
+    pairs: cell by cell. records: of all runs that were used, with their specs. Both are empty where both arms are one.
     """
 
     request: Request
@@ -69,7 +66,7 @@ class Result:
     reason: str
     decision: Decision | None
     differs: int | None
-    evidence: tuple[Evidence, ...] = ()
+    pairs: tuple[Pairs, ...] = ()
     records: tuple[tuple[RunSpec, str, Record], ...] = ()
 
     @property
@@ -115,12 +112,12 @@ def _setting(request: Request, content: Mapping[str, object] | None) -> Setting:
     preset, tasks, softmaxes, budget = request.preset, request.tasks, request.softmaxes, request.budget
     if content:
         try:
-            cells = [str(name).rpartition("-") for name in dict(content["runs"])]  # type: ignore[call-overload]
             preset, budget = preset or str(content["preset"]), budget or int(str(content["budget"]))
+            cells = [(str(task), str(softmax)) for task, softmax in content["cells"]]  # type: ignore[attr-defined]
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{request.baseline} is a damaged baseline: {type(error).__name__}: {error}") from None
-        tasks = tasks or tuple(task for task, _, _ in cells)
-        softmaxes = softmaxes or tuple(softmax for _, _, softmax in cells)
+        tasks = tasks or tuple(task for task, _ in cells)
+        softmaxes = softmaxes or tuple(softmax for _, softmax in cells)
     return setting_of(
         preset or DEFAULT_PRESET, tasks, softmaxes, budget, request.device, request.store, request.threads
     )
@@ -143,16 +140,12 @@ class _Gate:
         self._arms = baseline.optimizer, candidate  # marked by what they are seen to do
 
     def answer(self) -> Result:
-        """First the golden trajectories, then pairs."""
+        """First the golden trajectories, then pairs, unless the runs of both arms are the same ones."""
         differs = self._golden()
-        if differs == 0:
-            count = len(self._setting.cells)
-            where = f" in {count} cells" * (count > 1)
-            return self._identical(f"bit-identical to the baseline for {EPOCHS} epochs{where}")
+        if differs == 0 and self._baseline.records is None and self._arms[0] == self._arms[1]:
+            reason = "the same settings and sources, so both arms are one"
+            return Result(self._request, self._setting, self._arms, Outcome.PASS, reason, None, differs)
         return self._pairs(differs)
-
-    def _identical(self, reason: str) -> Result:
-        return Result(self._request, self._setting, self._arms, Outcome.PASS, reason, None, None)
 
     def _golden(self) -> int | None:
         """The first epoch with other weights, 0 if all are the same, None if the baseline's are not known."""
@@ -164,17 +157,18 @@ class _Gate:
             return [self._setting.runs(cell, optimizer, 1)[0] for cell in cells]
 
         baseline, own = self._baseline.optimizer, runs(self._candidate)
+        origin = str(self._request.candidate_path) if self._checkout else ""
         before = None
         if self._baseline.golden is not None:
             before = tuple(self._baseline.golden[str(cell)] for cell in cells)
         elif self._trainable():
             before = golden(runs(baseline), device, EPOCHS)
-            if baseline.fingerprint != unmarked(baseline.fingerprint) and marked(self._bare(), before) != baseline:
+            if baseline.seen and marked(self._bare(), before) != baseline:
                 before = None  # what is found here under its name is not what it was
         after = self._checkout.golden(own, device, EPOCHS) if self._checkout else golden(own, device, EPOCHS)
         if before is not None and self._baseline.records is None:
             baseline = marked(baseline, before)
-        self._arms = baseline, marked(self._candidate, after)
+        self._arms = baseline, marked(self._candidate, after, origin)
         return None if before is None else first_difference(before, after)
 
     def _trainable(self) -> bool:
@@ -189,18 +183,20 @@ class _Gate:
 
     def _bare(self) -> OptimizerSpec:
         """The baseline without the mark."""
-        optimizer = self._baseline.optimizer
-        return replace(optimizer, fingerprint=unmarked(optimizer.fingerprint))
+        return replace(self._baseline.optimizer, seen=None)
 
     def _pairs(self, differs: int | None) -> Result:
         request, setting = self._request, self._setting
         most = min(request.max_pairs, self._baseline.pairs or request.max_pairs)
         store = Store(setting.store)
         trainer = Trainer(store, setting.device, setting.threads, since=request.since, listener=self._listener)
+        same = False
         try:
             for count in looks(most):
                 records = self._records(store, trainer, count)
-                found = tuple(self._evidence(cell, count, records) for cell in setting.cells)
+                found = tuple(self._cell(cell, count, records) for cell in setting.cells)
+                if same := not differs and self._identical(count, records):
+                    break
                 if rule(found, request.margin, request.level)[0] is not Outcome.INCONCLUSIVE:
                     break
         finally:
@@ -212,8 +208,23 @@ class _Gate:
             for cell in setting.cells
             for run in setting.runs(cell, optimizer, count)
         )
+        if same:
+            where = f" in each of {len(setting.cells)} cells" * (len(setting.cells) > 1)
+            reason = f"bit-identical to the baseline over {count} whole runs{where}"
+            return Result(request, setting, self._arms, Outcome.PASS, reason, None, differs, found, used)
         d = decide(found, request.margin, request.level)
         return Result(request, setting, self._arms, d.outcome, d.reason, d, differs, found, used)
+
+    def _identical(self, count: int, records: Sequence[Mapping[str, Record]]) -> bool:
+        """Whether all these pairs are equal from beginning to end, bit by bit."""
+        known = self._baseline.bits
+        for cell in self._setting.cells:
+            one, other = (self._setting.runs(cell, arm, count) for arm in self._arms)
+            for mine, theirs in zip(one, other, strict=True):
+                before = baselines.bits(records[0][mine.digest]) if known is None else known[mine.digest]
+                if before != baselines.bits(records[1][theirs.digest]):
+                    return False
+        return True
 
     def _records(self, store: Store, trainer: Trainer, count: int) -> tuple[Mapping[str, Record], Mapping[str, Record]]:
         """The records of the first `count` pairs by digest, the baseline's and the candidate's."""
@@ -225,30 +236,26 @@ class _Gate:
         records = trainer.train([*here, *theirs])
         return (records if known is None else known), records
 
-    def _evidence(self, cell: Cell, count: int, records: Sequence[Mapping[str, Record]]) -> Evidence:
+    def _cell(self, cell: Cell, count: int, records: Sequence[Mapping[str, Record]]) -> Pairs:
         never = self._setting.budget + 1.0
-        samples = []
+        arms = []
         for arm, own in zip(self._arms, records, strict=True):
             times = [own[run.digest].time for run in self._setting.runs(cell, arm, count)]
-            first = np.array([t.epoch or never for t in times], dtype=float)
-            samples.append(Sample(first, np.array([t.held or never for t in times], dtype=float), first))
-        return evidence.compare("first", 1.0, cell, cell.task, samples[0], samples[1], never)
+            first, held = ([t.epoch or never for t in times], [t.held or never for t in times])
+            arms.append(Times(np.array(first, dtype=float), np.array(held, dtype=float)))
+        return Pairs(cell, never, arms[0], arms[1])
 
 
-def marked(optimizer: OptimizerSpec, trajectory: Sequence[Sequence[str]]) -> OptimizerSpec:
-    """A plug-in with what it was seen to do in its fingerprint, since its sources may not tell all.
+def marked(optimizer: OptimizerSpec, trajectory: Sequence[Sequence[str]], origin: str = "") -> OptimizerSpec:
+    """A plug-in with what it was seen to do, since its sources may not tell all. origin: the tree that it is from.
 
-    So what something out of sight has changed is never answered with the records of before.
+    So what something out of sight has changed is never answered with the records of before, nor is one tree with the
+    records of another.
     """
     if optimizer.fingerprint is None:
         return optimizer
-    seen = hashlib.blake2b(repr(trajectory).encode(), digest_size=8).hexdigest()
-    return replace(optimizer, fingerprint=f"{optimizer.fingerprint}{_MARK}{seen}")
-
-
-def unmarked(fingerprint: str | None) -> str | None:
-    """The fingerprint without that."""
-    return fingerprint and fingerprint.partition(_MARK)[0]
+    seen = hashlib.blake2b(repr((trajectory, origin)).encode(), digest_size=8).hexdigest()
+    return replace(optimizer, seen=seen)
 
 
 def save(path: str, text: str, request: Request, pairs: int, listener: Listener | None = None) -> Setting:

@@ -6,10 +6,10 @@ import io
 from typing import Any
 
 from grokbench.gate import Result
-from grokbench.gate.decision import Outcome
+from grokbench.gate.decision import KINDS, Outcome, Pairs
+from grokbench.gate.setting import EPOCHS
 from grokbench.report import export, github, terminal
 from grokbench.stats import paired
-from grokbench.verdicts.pairs import Evidence
 
 _STYLE = {
     Outcome.PASS: "green",
@@ -41,11 +41,11 @@ def text(result: Result, width: int, *, color: bool = False) -> str:
     console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
     for name, arm in zip(ARMS, _named(result), strict=True):
         console.print(f"{name:<9}  {arm}")
-    if result.evidence:
+    if result.pairs:
         out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for i, name in enumerate(HEADER):
             out.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
-        for e in result.evidence:
+        for e in result.pairs:
             out.add_row(*_row(e))
         console.print(out)
     console.print(Text.assemble((result.outcome.value, _STYLE[result.outcome]), f": {result.reason}"))
@@ -54,33 +54,31 @@ def text(result: Result, width: int, *, color: bool = False) -> str:
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
-def _row(e: Evidence) -> tuple[str, ...]:
-    task, _, softmax = str(e.cell).rpartition("-")
-    medians = [paired.median(s.first, s.first < e.never) for s in (e.baseline, e.candidate)]
-    ratios = [
-        paired.restricted_ratio([getattr(e.candidate, field)[None]], [getattr(e.baseline, field)[None]])
-        for field in ("first", "sustained")
-    ]
-    grokked = [int((s.first < e.never).sum()) for s in (e.baseline, e.candidate)]
+def _row(e: Pairs) -> tuple[str, ...]:
+    medians = [paired.median(arm.first, arm.first < e.never) for arm in (e.baseline, e.candidate)]
+    ratios = [e.ratio(kind) for kind in KINDS]
     return (
-        task,
-        softmax,
+        e.cell.task.name,
+        e.cell.softmax,
         *("never" if m is None else f"{m:g}" for m in medians),
-        f"{grokked[0]}, {grokked[1]} of {len(e.order)}",
-        *(f"{ratio:.2f}" for ratio in ratios),
+        f"{e.grokked[0]}, {e.grokked[1]} of {len(e)}",
+        *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
     )
 
 
 def _notes(result: Result) -> list[str]:
     lines = []
     if result.identical:
-        lines.append("What first acts later than that, a golden trajectory does not see.")
+        lines.append("What first acts after the end of these runs, they do not see.")
     elif result.differs:
-        lines.append(f"The weights differ from epoch {result.differs} on, so pairs were trained.")
-    else:
+        lines.append(f"The weights differ from epoch {result.differs} on.")
+    elif result.differs is None:
         lines.append("The baseline's golden trajectory is not known.")
-    if result.records:
+    else:
+        lines.append(f"The weights are equal for {EPOCHS} epochs, and differ after that.")
+    if result.records and not result.identical:
         lines.append(f"A run that never grokked counts as {result.setting.budget + 1} epochs in the ratios.")
+    if result.records:
         lines += terminal.notes(result.records)
     return lines
 
@@ -117,7 +115,7 @@ def document(result: Result) -> dict[str, Any]:
 
 def publish(result: Result) -> list[github.Note]:
     """A section of the step's summary; a note unless the candidate is fine."""
-    rows = [_row(e) for e in result.evidence]
+    rows = [_row(e) for e in result.pairs]
     table = github.table([name.replace("\n", " ") for name in HEADER], rows) if rows else ""
     r, s = result.request, result.setting
     arms = "".join(f"- {name}: `{arm}`\n" for name, arm in zip(ARMS, _named(result), strict=True))

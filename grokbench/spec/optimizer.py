@@ -34,7 +34,7 @@ class OptimizerSpec:
     is the number of steps over which the rate rises linearly. `filter` is what is done to the gradient before, as
     `name(key=value, …)`. `matrices_only` marks a plug-in that takes the hidden matrices and leaves the rest to AdamW.
     `fingerprint` is a hash of a plug-in's source, so that a changed optimizer is never answered with the records of
-    the old one.
+    the old one. `seen` is a hash of what a gate has seen a plug-in do, which its sources may not tell.
     """
 
     name: str
@@ -43,6 +43,7 @@ class OptimizerSpec:
     filter: str | None = None
     matrices_only: bool = False
     fingerprint: str | None = None
+    seen: str | None = None
 
     def __post_init__(self) -> None:
         whole("warmup", self.warmup, 0)

@@ -64,7 +64,10 @@ class RunSpec:
 
 @functools.lru_cache(maxsize=1 << 16)  # verdicts ask for the same ones again and again
 def _digest(run: RunSpec, engine: int) -> str:
-    return _hash({"engine": engine, **dataclasses.asdict(run)}, 16).hex()
+    content = dataclasses.asdict(run)
+    if run.optimizer.seen is None:  # as it was before there was this field
+        del content["optimizer"]["seen"]
+    return _hash({"engine": engine, **content}, 16).hex()
 
 
 def _hash(content: dict[str, Any], size: int) -> bytes:
