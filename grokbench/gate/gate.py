@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from grokbench.claims import Cell
 from grokbench.gate import baseline as baselines
 from grokbench.gate.baseline import Baseline
 from grokbench.gate.decision import Decision, Outcome, Pairs, Times, decide, looks, rule
-from grokbench.gate.setting import EPOCHS, Setting, pairs_of, setting_of
+from grokbench.gate.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
 from grokbench.records.store import Record, Store
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
 from grokbench.training.checkout import Checkout
@@ -137,6 +138,7 @@ class _Gate:
     ) -> None:
         self._request, self._setting, self._baseline, self._candidate = request, setting, baseline, candidate
         self._checkout, self._listener = checkout, listener
+        self._began = time.time()
         self._arms = baseline.optimizer, candidate  # marked by what they are seen to do
 
     def answer(self) -> Result:
@@ -189,14 +191,17 @@ class _Gate:
         request, setting = self._request, self._setting
         most = min(request.max_pairs, self._baseline.pairs or request.max_pairs)
         store = Store(setting.store)
-        trainer = Trainer(store, setting.device, setting.threads, since=request.since, listener=self._listener)
+        trainer = Trainer(store, setting.device, setting.threads, since=self._since, listener=self._listener)
         same = False
         try:
-            for count in looks(most):
+            counts = looks(most) if differs else [min(WHOLE, most), *looks(most)]
+            for i, count in enumerate(counts):
                 records = self._records(store, trainer, count)
                 found = tuple(self._cell(cell, count, records) for cell in setting.cells)
-                if same := not differs and self._identical(count, records):
-                    break
+                if not differs and i == 0:
+                    if same := self._identical(count, records):
+                        break
+                    continue
                 if rule(found, request.margin, request.level)[0] is not Outcome.INCONCLUSIVE:
                     break
         finally:
@@ -215,6 +220,12 @@ class _Gate:
         d = decide(found, request.margin, request.level)
         return Result(request, setting, self._arms, d.outcome, d.reason, d, differs, found, used)
 
+    @property
+    def _since(self) -> float:
+        """Runs that are the baseline are no answer of the candidate's: where both have one name, it is trained anew."""
+        one = self._baseline.records is not None and self._arms[0] == self._arms[1]
+        return max(self._began, self._request.since) if one else self._request.since
+
     def _identical(self, count: int, records: Sequence[Mapping[str, Record]]) -> bool:
         """Whether all these pairs are equal from beginning to end, bit by bit."""
         known = self._baseline.bits
@@ -232,7 +243,7 @@ class _Gate:
         mine, theirs = ([run for cell in setting.cells for run in setting.runs(cell, arm, count)] for arm in self._arms)
         here = [] if known is not None else mine
         if self._checkout:
-            self._checkout.train(theirs, store.path, setting.device, setting.threads, self._request.since)
+            self._checkout.train(theirs, store.path, setting.device, setting.threads, self._since)
         records = trainer.train([*here, *theirs])
         return (records if known is None else known), records
 

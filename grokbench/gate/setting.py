@@ -13,6 +13,7 @@ from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 
 MOST_PAIRS = 1000
 EPOCHS = 32  # of a golden trajectory
+WHOLE = 2  # pairs in each cell that have to be equal from beginning to end, where the golden trajectories are
 
 
 @dataclass(frozen=True)

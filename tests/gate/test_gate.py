@@ -12,23 +12,20 @@ import pytest
 from grokbench import cli, gate
 from grokbench.claims import Cell
 from grokbench.gate import baseline as baselines
-from grokbench.gate.decision import Outcome, decide, looks, rule
+from grokbench.gate.decision import Outcome, Pairs, Times, decide, looks, rule
 from grokbench.spec import UsageError, task
 from grokbench.training.local import Executor
-from grokbench.verdicts.evidence import compare
-from grokbench.verdicts.pairs import Evidence, Sample
 
 NEVER = 101.0
 
 
-def evidence(baseline, candidate, held=None, softmax="softmax", name="add"):
-    cell = Cell(task(name, 7), softmax)
+def pairs(baseline, candidate, held=None, softmax="softmax", name="add"):
     b, c = (np.array(times, dtype=float) for times in (baseline, candidate))
     late = (b, c) if held is None else [np.array(times, dtype=float) for times in held]
-    return compare("first", 1.0, cell, cell.task, Sample(b, late[0], b), Sample(c, late[1], c), NEVER)
+    return Pairs(Cell(task(name, 7), softmax), NEVER, Times(b, late[0]), Times(c, late[1]))
 
 
-def outcome(*cells: Evidence):
+def outcome(*cells: Pairs):
     return decide(cells, 0.1, 0.05)
 
 
@@ -41,57 +38,57 @@ TIMES = np.array([40.0, 50, 44, 61, 52, 47, 39, 58, 66, 41, 55, 49, 53, 45, 48, 
 )
 def test_what_times_a_factor_later_are(factor, expected):
     jitter = np.exp(np.linspace(-0.03, 0.03, 16))
-    decision = outcome(evidence(TIMES, TIMES * factor * jitter))
+    decision = outcome(pairs(TIMES, TIMES * factor * jitter))
     assert decision.outcome is expected
     assert decision.ratio == pytest.approx(factor, rel=0.01)
     assert (decision.more is None) == (expected is not Outcome.INCONCLUSIVE or factor == 1.1)
 
 
 def test_sustained_times_are_guarded():
-    decision = outcome(evidence(TIMES, TIMES * 0.8, held=(TIMES, TIMES * 1.6)))
+    decision = outcome(pairs(TIMES, TIMES * 0.8, held=(TIMES, TIMES * 1.6)))
     assert decision.outcome is Outcome.REGRESSION
     assert decision.reason.startswith("sustained grok times are more than 10% later, p ")
 
 
 def test_a_sustained_time_that_is_open_keeps_it_from_passing():
     held = np.where(np.arange(16) % 2, TIMES * 0.7, TIMES * 1.4)
-    assert outcome(evidence(TIMES, TIMES, held=(TIMES, held))).outcome is Outcome.INCONCLUSIVE
+    assert outcome(pairs(TIMES, TIMES, held=(TIMES, held))).outcome is Outcome.INCONCLUSIVE
 
 
 def test_grok_rates_are_guarded_where_most_runs_never_grok():
     never = np.full(16, NEVER)
-    decision = outcome(evidence(np.full(16, 91.5), never))  # hardly later than the budget, and never
+    decision = outcome(pairs(np.full(16, 91.5), never))  # hardly later than the budget, and never
     assert decision.outcome is Outcome.REGRESSION
     assert "fewer runs grok, 0 instead of 16" in decision.reason
     assert "later" not in decision.reason
-    assert outcome(evidence(never, never)).outcome is Outcome.INCONCLUSIVE
+    assert outcome(pairs(never, never)).outcome is Outcome.INCONCLUSIVE
 
 
 def test_cells_of_one_task_are_one_pair_each_replica():
-    cells = [evidence(TIMES, TIMES, softmax=s) for s in ("softmax", "sparsemax")]
+    cells = [pairs(TIMES, TIMES, softmax=s) for s in ("softmax", "sparsemax")]
     one, two = outcome(cells[0]), outcome(*cells)
     assert one.tests == pytest.approx(two.tests)
-    other = evidence(TIMES, TIMES, name="sub")
-    assert outcome(cells[0], other).tests.fine < one.tests.fine
+    other = pairs(TIMES, TIMES, name="sub")
+    assert outcome(cells[0], other).tests.fine == one.tests.fine  # shown in each of them
 
 
 def test_a_minority_that_is_lost_by_far_keeps_it_from_passing():
     """A typical pair is within the margin, but a quarter of the candidate's runs never grok."""
     candidate = np.where(np.arange(16) % 4 == 3, NEVER, TIMES)
-    decision = outcome(evidence(TIMES, candidate))
+    decision = outcome(pairs(TIMES, candidate))
     assert decision.outcome is Outcome.INCONCLUSIVE
     assert decision.tests.few > 0.05
-    few = outcome(evidence(TIMES[:8], TIMES[:8]))  # too few pairs to exclude it
+    few = outcome(pairs(TIMES[:8], TIMES[:8]))  # too few pairs to exclude it
     assert few.tests.fine < 0.05 < few.tests.few
     assert few.outcome is Outcome.INCONCLUSIVE
 
 
 def test_one_bad_task_among_many_is_seen():
-    good = [evidence(TIMES, TIMES, name=name) for name in ("add", "sub", "mul", "gcd")]
+    good = [pairs(TIMES, TIMES, name=name) for name in ("add", "sub", "mul", "gcd")]
     assert outcome(*good).outcome is Outcome.PASS
-    later = evidence(TIMES, np.minimum(TIMES * 1.3, NEVER), name="exp")
+    later = pairs(TIMES, np.minimum(TIMES * 1.3, NEVER), name="exp")
     assert outcome(*good, later).outcome is not Outcome.PASS
-    assert outcome(*good, evidence(TIMES, np.minimum(TIMES * 1.8, NEVER), name="exp")).outcome is Outcome.REGRESSION
+    assert outcome(*good, pairs(TIMES, np.minimum(TIMES * 1.8, NEVER), name="exp")).outcome is Outcome.REGRESSION
 
 
 def test_the_level_holds_where_runs_are_censored_near_the_margin():
@@ -102,7 +99,7 @@ def test_the_level_holds_where_runs_are_censored_near_the_margin():
         times = np.where(rng.random((2, 24)) < 0.5, np.inf, rng.uniform(85, 90, (2, 24)))
         b, c = times[0], times[1] * 1.1
         b, c = (np.where(x >= NEVER, NEVER, x) for x in (b, c))
-        passed += rule([evidence(b, c)], 0.1, 0.05)[1].fine <= 0.05
+        passed += rule([pairs(b, c)], 0.1, 0.05)[1].fine <= 0.05
     assert passed <= 18  # 10 on average at the level; more than 18 with a probability of 1 %
 
 
@@ -128,7 +125,7 @@ def run(capsys, *arguments):
 @pytest.mark.parametrize(
     ("baseline", "candidate", "code", "word"),
     [
-        ("adamw", "adamw(lr=0.02)", 0, "PASS: bit-identical to the baseline for 32 epochs"),
+        ("adamw", "adamw(lr=0.02)", 0, "PASS: the same settings and sources, so both arms are one"),
         ("muon", "muon(eps=2e-8)", 0, "PASS: first crossings and sustained times are within 10%"),
         ("sgd", "muon", 0, "IMPROVED: earlier, p "),
         ("muon", "sgd", 1, "REGRESSION: first crossings are more than 10% later"),
@@ -140,7 +137,7 @@ def test_the_command_on_real_training(capsys, baseline, candidate, code, word):
     assert word in out
     document = json.loads(Path("out.json").read_text())
     assert document["outcome"] == word.partition(":")[0]
-    assert document["identical"] == ("bit-identical" in word)
+    assert document["identical"] == ("both arms are one" in word)
     assert len(document["runs"]) == (0 if document["identical"] else 32 if document["outcome"] == "PASS" else 16)
 
 
@@ -148,7 +145,7 @@ def test_what_is_inconclusive_says_what_it_needs(capsys):
     arguments = [*ONE, "--baseline", "muon", "--candidate", "muon(eps=2e-8)", "--max-pairs", "2"]
     code, out, _ = run(capsys, *arguments)
     assert code == 0
-    assert "INCONCLUSIVE: neither within 10% nor beyond it: time ratio" in out
+    assert "INCONCLUSIVE: first crossings are not yet shown to be within 10%: 2 of 2 pairs are; time ratio 1.00" in out
     assert "more pairs would decide" in out
     assert run(capsys, *arguments, "--strict")[0] == 3
 
@@ -165,11 +162,11 @@ def test_a_saved_baseline_answers_without_being_trained(capsys, monkeypatch):
     records = Executor.records
     monkeypatch.setattr(Executor, "records", lambda self, runs: trained.extend(runs) or records(self, runs))
     code, out, _ = run(capsys, "--baseline", "b.json", "--candidate", "muon(weight_decay=1)")
-    assert (code, "PASS: bit-identical" in out) == (0, True)
-    assert trained == []
+    assert (code, "PASS: bit-identical to the baseline over 2 whole runs" in out) == (0, True)
+    assert len(trained) == 2  # the candidate's alone
     assert run(capsys, "--baseline", "b.json", "--candidate", "sgd", "--max-pairs", "48")[0] == 1
-    assert {run.optimizer.name for run in trained} == {"sgd"}
-    assert len(trained) == 8
+    assert {run.optimizer.name for run in trained[2:]} == {"sgd"}
+    assert len(set(trained[2:])) == 8
 
 
 def altered(**changes):
@@ -189,16 +186,16 @@ def test_a_baseline_that_does_not_match_is_refused_with_the_reason(capsys, tiny,
     capsys.readouterr()
     for changes, options, message in [
         ({"format": "x"}, [], "c.json is not a baseline"),
-        ({"version": 2}, [], "is of version 2, and this is version 1: save it anew"),
+        ({"version": 1}, [], "is of version 1, and this is version 2: save it anew"),
         ({"engine": 1}, [], "is of engine 1, and this is engine"),
         ({"device": "cuda"}, [], "was made with device cuda, and this is cpu"),
         ({}, ["--preset", "smoke"], "was made with preset tiny, and this is smoke"),
         ({}, ["--budget", "50"], "was made with budget 60, and this is 50"),
         ({}, ["--task", "gcd"], "has no runs of gcd-softmax"),
         ({"runs": {"add-softmax": [[1]]}}, [], "is a damaged baseline"),
-        ({"runs": {"add-softmax": damaged(2, "x")}}, [], "a run cannot have ['x', "),
-        ({"runs": {"add-softmax": damaged(4, 9999)}}, [], "is a damaged baseline: ValueError: a run cannot have ["),
-        ({"runs": {"add-softmax": damaged(4, None)}}, [], "a run that grokked has no first crossing"),
+        ({"runs": {"add-softmax": damaged(3, "x")}}, [], "a run cannot have ['x', "),
+        ({"runs": {"add-softmax": damaged(5, 9999)}}, [], "is a damaged baseline: ValueError: a run cannot have ["),
+        ({"runs": {"add-softmax": damaged(5, None)}}, [], "a run that grokked has no first crossing"),
         ({"golden": {}}, [], "is a damaged baseline"),
     ]:
         code, _, err = run(capsys, "--baseline", altered(**changes), "--candidate", "muon", *options)
@@ -261,8 +258,8 @@ def test_the_answer_is_an_object_that_a_test_can_ask(tmp_path):
         gate.Request("muon", "muon(lr=0.05)", "tiny", ("add",), ("softmax",), store=tmp_path / "s.sqlite")
     )
     assert result.passed
-    assert repr(result).startswith("PASS: bit-identical")
-    assert result.differs is None
+    assert repr(result).startswith("PASS: the same settings")
+    assert result.differs == 0
 
 
 def test_the_fixture_refuses_without_a_traceback(pytester):
