@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from grokbench.engine.data import generate, split
 from grokbench.numerics import rng
+from grokbench.optim.adapter import build, two_modes
 from grokbench.spec import ModelSpec, RunSpec
 
 
@@ -122,8 +123,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(run: RunSpec, model: nn.Module) -> list[torch.optim.Optimizer]:
-    """What the run's built-in optimizer stands for, as optimizers of a plain module."""
+    """What the run's optimizer stands for, as optimizers of a plain module."""
     o = run.optimizer
+    if o.fingerprint:
+        return [build(o, list(model.named_parameters()))]
     if o.name == "sgd":
         return [
             torch.optim.SGD(
@@ -141,13 +144,16 @@ def optimizers(run: RunSpec, model: nn.Module) -> list[torch.optim.Optimizer]:
 
 
 def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Module, list[float]]:
-    """Train one replica from these weights, batch by batch; the module and the mean loss of each epoch."""
+    """Train one replica from these weights, batch by batch; the module to evaluate and the mean loss of each epoch."""
     key = rng.key_tensor(run.key)
     data = generate(run.task)
     rows = split(run.task, key[None])[0][0]
     model = Transformer(run.model, run.task.vocabulary, run.task.classes).to(getattr(torch, run.model.dtype))
     model.load_state_dict(weights)
     steppers = optimizers(run, model)
+    averaging = [stepper for stepper in steppers if two_modes(stepper)]
+    for stepper in averaging:
+        stepper.train()
     batch, step, means = min(run.batch, len(rows)), 0, []
     for epoch in range(epochs):
         order = rng.permutation(key[None], rng.Stream.ORDER, torch.tensor([epoch]), len(rows))[0]
@@ -163,6 +169,8 @@ def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Mod
             losses.append(value.item())
             step += 1
         means.append(sum(losses) / len(losses))
+    for stepper in averaging:
+        stepper.eval()
     return model, means
 
 

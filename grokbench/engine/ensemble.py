@@ -152,8 +152,9 @@ class Ensemble:
         self._optimizer.select(kept, self._weights)
 
     def weights(self, slot: int) -> dict[str, Tensor]:
-        """Copies of the named parameters in a slot, as an `nn.Module` would hold them."""
-        return {name: view[slot].clone() for name, view in self._weights.views.items()}
+        """Copies of the named parameters in a slot, as an `nn.Module` would hold them to be evaluated."""
+        with self._optimizer.evaluating([slot]):
+            return {name: view[slot].clone() for name, view in self._weights.views.items()}
 
     def epoch(self) -> Evaluation:
         """Train every slot for one epoch, then evaluate it on all rows of its task."""
@@ -216,8 +217,9 @@ class Ensemble:
     @torch.no_grad()
     def diagnose(self, slot: int, epoch: int) -> Diagnostics:
         """The state of the run in a slot, whatever its company."""
-        row = self._weights.flat[slot]
-        change = (row - self._before[slot]).double()
+        change = (self._weights.flat[slot] - self._before[slot]).double()
+        with self._optimizer.evaluating([slot]):
+            row = self._weights.flat[slot].clone()
         hidden = [s for s in self._slices if s.hidden]
         end = sum(s.size for s in hidden)  # they come first
         largest, ranks = 0.0, []
@@ -248,6 +250,10 @@ class Ensemble:
         if self._device.type == "cuda" and len(chosen) < self.slots:  # there, bits depend on the number of slots
             every = self.measure(range(self.slots), part, most)
             return Measured(every.accuracy[chosen], every.loss[chosen], every.zero[chosen], every.finite[chosen])
+        with self._optimizer.evaluating(chosen):
+            return self._measure(chosen, part, most)
+
+    def _measure(self, chosen: list[int], part: Part, most: int | None) -> Measured:
         rows = (self._train if part == "train" else self._validation)[chosen, :most]
         flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
         weights, labels = Stack(self._pieces, flat).views, self._labels[chosen]

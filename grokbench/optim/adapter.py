@@ -42,6 +42,10 @@ class PerReplica:
             optimizer = build(spec, list(self._parameters[slot].items()))
         if spec.warmup and any("lr" not in group for group in optimizer.param_groups):
             raise UsageError(f"{spec.name} has no rate 'lr' in its parameter groups, so warmup cannot act on it")
+        if two_modes(optimizer):
+            with foreign(spec, run.key, 0, self._weights.flat.device):
+                optimizer.train()  # type: ignore[attr-defined]
+            self._check(slot, spec)
         self._optimizers[slot] = optimizer
         self._rates[slot] = [float(group["lr"]) for group in optimizer.param_groups] if spec.warmup else []
 
@@ -62,6 +66,30 @@ class PerReplica:
             with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device), torch.enable_grad():
                 optimizer.step()
             self._check(slot, spec)
+
+    @contextmanager
+    def evaluating(self, slots: Sequence[int], count: Tensor) -> Iterator[None]:
+        """Have these slots' weights as the optimizers want them evaluated, where they tell these from those they train.
+
+        Afterwards the weights are as before to the last bit, so how often a run is evaluated does not change it.
+        """
+        flat = self._weights.flat
+        switched = [(slot, flat[slot].clone()) for slot in slots if two_modes(self._optimizers[slot])]
+        for slot, _ in switched:
+            self._switch(slot, "eval", int(count[slot]))
+        try:
+            yield
+        finally:
+            for slot, trained in switched:
+                self._switch(slot, "train", int(count[slot]))
+                flat[slot] = trained
+
+    def _switch(self, slot: int, mode: str, count: int) -> None:
+        spec = self._specs[slot]
+        assert spec
+        with foreign(spec, self._keys[slot], count, self._weights.flat.device):
+            getattr(self._optimizers[slot], mode)()
+        self._check(slot, spec)
 
     def _check(self, slot: int, spec: OptimizerSpec) -> None:
         """Optimizers may put new data into a parameter; bring it home. Its shape they may not change."""
@@ -85,6 +113,11 @@ class PerReplica:
         for slot, parameters in enumerate(self._parameters):
             for name, parameter in parameters.items():
                 parameter.data = weights.views[name][slot]
+
+
+def two_modes(optimizer: torch.optim.Optimizer | None) -> bool:
+    """Whether it trains other weights than it wants evaluated, as schedule-free ones do (arXiv 2405.15682)."""
+    return all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval"))
 
 
 def _set_rate(group: dict[str, Any], rate: float) -> None:

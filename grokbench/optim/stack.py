@@ -6,7 +6,8 @@ Shapes: E replicas, P parameters of a replica.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -38,6 +39,9 @@ class Part(Protocol):
 
     def select(self, slots: Sequence[int], weights: Stack) -> None:
         """Keep the state of these slots alone; their weights have moved to `weights`."""
+
+    def evaluating(self, slots: Sequence[int], count: Tensor) -> AbstractContextManager[None]:
+        """While these slots are evaluated, after `count` (E, 1) steps, their weights may be others."""
 
 
 class Rule:
@@ -86,6 +90,9 @@ class Rule:
         self._state = {key: tensor[slots] for key, tensor in self._state.items()}
         self._lr, self._decay = self._lr[slots], self._decay[slots]
 
+    def evaluating(self, slots: Sequence[int], count: Tensor) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 class Optimizer:
     """The optimizer of E replicas: one part, or one for the hidden matrices and AdamW for the rest."""
@@ -133,6 +140,14 @@ class Optimizer:
             self._filter.select(slots)
         for part, own in zip(self._parts, self._ranges(weights), strict=True):
             part.select(slots, own)
+
+    @contextmanager
+    def evaluating(self, slots: Sequence[int]) -> Iterator[None]:
+        """While these slots are evaluated, their weights are those that their optimizers want evaluated."""
+        with ExitStack() as stack:
+            for part in self._parts:
+                stack.enter_context(part.evaluating(slots, self._count))
+            yield
 
 
 def family(spec: OptimizerSpec) -> OptimizerSpec:
