@@ -35,21 +35,6 @@ Kind = Literal["first", "sustained"]
 KINDS: tuple[Kind, Kind] = ("first", "sustained")
 
 
-Times = Callable[[Sample], Floats]
-"""Which times of a sample are compared."""
-
-
-def _first(sample: Sample) -> Floats:
-    return sample.first
-
-
-def _sustained(sample: Sample) -> Floats:
-    return sample.sustained
-
-
-_KINDS: tuple[Times, Times] = (_first, _sustained)
-
-
 class Outcome(Enum):
     PASS = "PASS"
     IMPROVED = "IMPROVED"
@@ -188,8 +173,8 @@ def _tests(cells: Sequence[Pairs], margin: float) -> Tests:
         return min(1.0, 2 * _p(side(cells)), 2 * len(tasks) * min(_p(side(own)) for own in tasks))
 
     return Tests(
-        late=guarded(lambda own: -_differences(own, _first, margin)),
-        late_sustained=guarded(lambda own: -_differences(own, _sustained, margin)),
+        late=guarded(lambda own: -_differences(own, "first", margin)),
+        late_sustained=guarded(lambda own: -_differences(own, "sustained", margin)),
         rare=guarded(lambda own: -_missing(own, margin)),
         fine=max(_p(_differences(own, "first", margin)) for own in tasks),
         fine_sustained=max(_p(_differences(own, "sustained", margin)) for own in tasks),
