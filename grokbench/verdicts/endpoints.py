@@ -49,28 +49,26 @@ class Endpoint:
         """The times of candidate and baseline, as `stack` gives them."""
         return stack(cells, lambda e: self.times(e.candidate)), stack(cells, lambda e: self.times(e.baseline))
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> tuple[Floats, Floats]:
-        """(n,) forward and reverse differences, see `Evidence`; here of log times."""
-        gap = np.log(candidate) - np.log(baseline)
-        gap = np.where(abs(gap - np.log(margin)) < 1e-12, 0.0, gap - np.log(margin))
-        gap = np.where((baseline >= never) & (candidate >= never), 0.0, gap)
-        # A censored time is later than it looks. Where that leaves the side of the margin open, as it can if the margin
-        # is not 1, the pair counts against the claim, and against its reverse.
-        return np.where(candidate >= never, abs(gap), gap), np.where(baseline >= never, -abs(gap), gap)
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+        """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
+
+        Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
+        margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
+        """
+        end = never * min(1.0, margin)
+        gap = np.log(np.minimum(candidate, end)) - np.log(np.minimum(margin * baseline, end))
+        return np.where(abs(gap) < 1e-12, 0.0, gap)  # margin · T rounds
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
         if not question.paired:
             candidate, baseline = [np.log(e.candidate.value) for e in cells], [np.log(e.baseline.value) for e in cells]
             return *paired.shuffle(candidate, baseline, rng), ""
-        forward, reverse = sums(cells, lambda e: e.forward), sums(cells, lambda e: e.reverse)
+        blocks = sums(cells, lambda e: e.differences)
         if question.sequential:
-            return sequential.p_value(in_order(forward)), sequential.p_value(-in_order(reverse)), ""
-        ahead, behind = np.concatenate(forward), np.concatenate(reverse)
-        p, p_reverse = paired.sign_flip(ahead, rng)
-        if not np.array_equal(ahead, behind):
-            _, p_reverse = paired.sign_flip(behind, rng)
-        return p, p_reverse, ""
+            came = in_order(blocks)
+            return sequential.p_value(came), sequential.p_value(-came), ""
+        return *paired.sign_flip(np.concatenate(blocks), rng), ""
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a ratio, if the endpoint has one."""
@@ -135,9 +133,8 @@ class Count(Endpoint):
     def value(self, record: Record, never: float) -> float:
         return self._of(record)
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> tuple[Floats, Floats]:
-        gap = np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
-        return gap, gap
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+        return np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
 
     def finding(self, v: Verdict) -> str:
         shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
@@ -190,7 +187,7 @@ class Interaction(Endpoint):
         pair of softmaxes has to pass, and there are two signs; for the reverse, one pair has to differ by more than the
         mean effect of either sign, and there are as many as ordered pairs. Both are corrected by Bonferroni.
         """
-        effects = [e for e in stack(cells, lambda e: e.forward) if len(e) > 1]
+        effects = [e for e in stack(cells, lambda e: e.differences) if len(e) > 1]
         if not effects or len({len(e) for e in effects}) > 1:
             return 1.0, 1.0, "needs the same softmaxes for every task"
         rows = np.concatenate([e.T for e in effects])

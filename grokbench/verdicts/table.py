@@ -181,5 +181,4 @@ def _evidence(
     if paired:
         order = np.array([i for i, replica in enumerate(numbers) if replica in baseline])
         return compare("first", 1.0, here.cell, "all", *samples, never, order=order)
-    nothing = np.zeros(len(baseline))
-    return Evidence(here.cell, "all", *samples, never, nothing, nothing, (), np.arange(len(baseline)))
+    return Evidence(here.cell, "all", *samples, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))

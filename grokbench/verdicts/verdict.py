@@ -154,7 +154,7 @@ def _decide(verdict: Verdict, p: float, p_reverse: float, e: Evidence | None) ->
 
 def _more(verdict: Verdict, e: Evidence) -> int | None:
     """Pairs that would decide a cell with a probability of 80 % if they went on as those so far."""
-    side = e.forward if verdict.p <= verdict.p_reverse else -e.reverse
+    side = e.differences if verdict.p <= verdict.p_reverse else -e.differences
     wins, losses, n = int((side < 0).sum()), int((side > 0).sum()), len(side)
     level, ties = verdict.level / verdict.cells, 1 - (wins + losses) / n
     if verdict.question.sequential:
@@ -197,7 +197,7 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
     return Verdict(
         question,
         None,
-        sum(len(e.forward) for e in cells),
+        sum(len(e.differences) for e in cells),
         p,
         p_reverse,
         ratio=endpoint.ratio(cells),
