@@ -19,7 +19,7 @@ from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
 from grokbench.stats import paired, sequential
 from grokbench.stats.paired import Floats
-from grokbench.verdicts.pairs import Evidence, Sample, in_order, stack, sums
+from grokbench.verdicts.pairs import Evidence, in_order, stack, stack_arms, sums
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -29,25 +29,19 @@ Tested = tuple[float, float, str]
 
 
 class Endpoint:
-    """One kind of test. meaning: what supports the claim, for a reader. timed: it compares grok times."""
+    """One kind of test. meaning: what supports the claim, for a reader. timed: it compares grok times. tabled: its
+    verdicts have a table of their own, cell by cell, with the ratio of sustained times beside.
+    """
 
     timed = False
     ratio_name = "time"
 
-    def __init__(self, name: str, meaning: str) -> None:
-        self.name, self.meaning = name, meaning
+    def __init__(self, name: str, meaning: str, *, tabled: bool = False) -> None:
+        self.name, self.meaning, self.tabled = name, meaning, tabled
 
     def value(self, record: Record, never: float) -> float:
         """What is compared of a run; NaN where nothing is known."""
         return record.time.epoch or never
-
-    def times(self, sample: Sample) -> Floats:
-        """(n,) the times of which ratios are made."""
-        return sample.first
-
-    def stacked(self, cells: Sequence[Evidence]) -> tuple[list[Floats], list[Floats]]:
-        """The times of candidate and baseline, as `stack` gives them."""
-        return stack(cells, lambda e: self.times(e.candidate)), stack(cells, lambda e: self.times(e.baseline))
 
     def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
         """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
@@ -95,15 +89,17 @@ class Time(Endpoint):
 
     timed = True
 
-    def __init__(self, name: str, meaning: str, time: Callable[[GrokTime], int | None]) -> None:
-        super().__init__(name, meaning)
+    def __init__(
+        self, name: str, meaning: str, time: Callable[[GrokTime], int | None], *, tabled: bool = False
+    ) -> None:
+        super().__init__(name, meaning, tabled=tabled)
         self._time = time
 
     def value(self, record: Record, never: float) -> float:
         return self._time(record.time) or never
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
-        return paired.restricted_ratio(*self.stacked(cells))
+        return paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never
@@ -116,11 +112,6 @@ class Time(Endpoint):
 
     def undecided(self, v: Verdict) -> str:
         return self.shown_ratio(v)
-
-
-class SustainedTime(Time):
-    def times(self, sample: Sample) -> Floats:
-        return sample.sustained
 
 
 class Count(Endpoint):
@@ -158,7 +149,7 @@ class Spread(Endpoint):
         never: dict[object, list[float]] = {}
         for e in cells:
             never.setdefault(e.block, []).append(e.never)
-        candidate, baseline = stack(cells, lambda e: e.candidate.first), stack(cells, lambda e: e.baseline.first)
+        candidate, baseline = stack_arms(cells, lambda sample: sample.first)
         return *paired.spread(candidate, baseline, list(never.values()), rng), ""
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
@@ -237,8 +228,8 @@ def smallest_t(p: float) -> float:
 ENDPOINTS: dict[str, Endpoint] = {
     endpoint.name: endpoint
     for endpoint in (
-        Time("first", "its first crossing is earlier", lambda time: time.epoch),
-        SustainedTime("sustained", "its sustained grok time is earlier", lambda time: time.held),
+        Time("first", "its first crossing is earlier", lambda time: time.epoch, tabled=True),
+        Time("sustained", "its sustained grok time is earlier", lambda time: time.held),
         Reached("reached", "it groks more often", lambda record: float(record.time.epoch is not None)),
         Count(
             "below",

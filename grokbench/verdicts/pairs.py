@@ -58,6 +58,11 @@ def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list
     return stacked
 
 
+def stack_arms(cells: Sequence[Evidence], pick: Callable[[Sample], Floats]) -> tuple[list[Floats], list[Floats]]:
+    """The same of the candidate's samples, and of the baseline's."""
+    return stack(cells, lambda e: pick(e.candidate)), stack(cells, lambda e: pick(e.baseline))
+
+
 def sums(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
     """(n,) sums of these differences over the cells of each block, replica by replica."""
     return [np.nansum(array, 0) for array in stack(cells, pick)]

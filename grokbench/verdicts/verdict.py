@@ -13,7 +13,7 @@ import numpy as np
 from grokbench.claims import Cell, Question
 from grokbench.stats import paired, power, sequential
 from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
-from grokbench.verdicts.pairs import Evidence, stack
+from grokbench.verdicts.pairs import Evidence, stack, stack_arms
 
 
 class Status(Enum):
@@ -74,6 +74,11 @@ class Verdict:
     @property
     def endpoint(self) -> Endpoint:
         return ENDPOINTS[self.question.test]
+
+    @property
+    def tabled(self) -> bool:
+        """Whether it is shown cell by cell, in a table of its claim."""
+        return self.endpoint.tabled and self.question.pooled
 
     @property
     def id(self) -> str:
@@ -191,9 +196,9 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
             stack(cells, lambda e: (e.candidate.first < e.never).astype(float)),
             stack(cells, lambda e: (e.baseline.first < e.never).astype(float)),
         )
-        interval = paired.ratio_interval(*endpoint.stacked(cells), rng) if endpoint.timed else None
-    if question.test == "first" and not any(np.isnan(e.baseline.sustained).all() for e in cells):
-        sustained = ENDPOINTS["sustained"].ratio(cells)
+        interval = paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng) if endpoint.timed else None
+    if endpoint.tabled and not any(np.isnan(e.baseline.sustained).all() for e in cells):
+        sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
     return Verdict(
         question,
         None,
