@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         files.check(options.json)
     out = output(options.json)
+    out.writelines(f"{line}\n" for line in table.remarks(rows, options.baseline))
     out.write(terminal.text(verdicts, (), Console(file=out).width, color=out.isatty()))
     if options.json:
         export.write(options.json, verdicts, ())

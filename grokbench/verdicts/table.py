@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,12 +60,36 @@ def verdicts_of(
             )
             both = [(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell]) for cell in never]
             numbers = sorted({r for own, other, _ in both for r in (*own, *other)}, key=_natural)
-            cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] or cell[1]]
+            cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] and cell[1]]
             if not cells:
                 raise UsageError(f"the arms {first} and {arm} have no cell in common")
             verdicts += judge(question, cells, len(cells))
             verdicts += [pool(question, cells)] if len(cells) > 1 else []
     return verdicts
+
+
+def remarks(rows: Iterable[Row], baseline: str | None) -> list[str]:
+    """What a reader has to know of the comparisons before the tables: cells that they leave out."""
+    rows = list(rows)
+    arms = arms_of(rows)
+    first = baseline or arms[0]
+    has = {arm: {row.cell for row in rows if row.arm == arm} for arm in arms}
+    lines = []
+    for arm in arms:
+        lacking = [
+            cell for cell in dict.fromkeys(row.cell for row in rows) if (cell in has[arm]) != (cell in has[first])
+        ]
+        if arm != first and lacking:
+            cells = ", ".join(map(short, lacking))
+            lines.append(f"{arm} against {first} leaves out {cells}: only one of them has runs there")
+    return lines
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    """Whether both were reached between evaluations that overlap, so that nobody knows which was earlier."""
+    if one.before is None or other.before is None:
+        return False
+    return one.before < other.time and other.before < one.time
 
 
 def _censoring(rows: Iterable[Row]) -> dict[str, float]:
@@ -113,8 +138,6 @@ def _evidence(
                         f"line {row.line}: replica {replica} of {row.arm} in {row.cell} has no partner of {arm}; "
                         "--unpaired compares without pairs"
                     )
-    elif not baseline or not candidate:
-        raise UsageError(f"line {here.line}: {here.cell} has runs of one arm alone")
 
     def sample(own: dict[str, Row]) -> Sample:
         ordered = [own[replica] for replica in numbers if replica in own]
@@ -123,6 +146,8 @@ def _evidence(
 
     samples = sample(baseline), sample(candidate)
     if paired:
-        order = np.array([i for i, replica in enumerate(numbers) if replica in baseline])
-        return compare("first", 1.0, here.cell, "all", *samples, never, order=order)
+        shared = [(i, replica) for i, replica in enumerate(numbers) if replica in baseline]
+        found = compare("first", 1.0, here.cell, "all", *samples, never, order=np.array([i for i, _ in shared]))
+        ties = np.array([_overlap(baseline[replica], candidate[replica]) for _, replica in shared])
+        return replace(found, differences=np.where(ties, 0.0, found.differences))
     return Evidence(here.cell, "all", *samples, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))

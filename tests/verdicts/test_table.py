@@ -101,7 +101,7 @@ def test_replicas_are_matched_by_their_number_in_every_cell():
 
 def test_three_arms_of_which_one_has_a_cell_alone():
     third = [r._replace(arm="third") for r in rows("b") if r.arm == "mine"]
-    with pytest.raises(UsageError, match="replica 0 of adamw in a has no partner of third"):
+    with pytest.raises(UsageError, match="the arms adamw and third have no cell in common"):
         verdicts_of(rows("a") + third, None)
     both = rows("a") + [r._replace(arm="third") for r in rows("a") if r.arm == "mine"]
     assert [v.arms[1] for v in verdicts_of(both, None)] == ["mine", "third"]
@@ -149,7 +149,7 @@ def test_the_command_prints_tables_and_json(tmp_path, capsys):
         ("a,x,0,-5,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not '-5'"),
         ("a,x,0,1e300,1\na,y,0,5,1", "line 2: time must be above 0 and at most 1e.15, not '1e300'"),
         ("a,x,0,1_0,1\na,y,0,5,1", "line 2: time must be a number, not '1_0'"),
-        ("a,x,0,5,1\nb,y,0,5,1", "line 2: replica 0 of x in a has no partner of y"),
+        ("a,x,0,5,1\nb,y,0,5,1", "the arms x and y have no cell in common"),
         ("a,x,0,soon,1\na,y,0,5,1", "line 2: time must be a number, not 'soon'"),
         ("a,x,0,nan,1\na,y,0,5,1", "line 2: event says that it was reached, but time is 'nan'"),
         ("a,x,0,5,1\na,y,0,inf,0", "line 3: it was not reached, but until when. --budget T says it"),
@@ -225,10 +225,30 @@ def test_a_budget_cuts_all_runs_at_one_time(never, tmp_path):
 
 
 def test_a_run_that_was_stopped_before_the_budget_is_refused(tmp_path):
-    with pytest.raises(
-        UsageError, match="line 3: the run was stopped at 900, before the budget of 1000"
-    ):
+    with pytest.raises(UsageError, match="line 3: the run was stopped at 900, before the budget of 1000"):
         values("arm,seed,step,event\nx,0,300,1\ny,0,900,0\n", tmp_path, 1000.0)
+
+
+def test_times_between_the_same_evaluations_are_ties(tmp_path):
+    """One arm is evaluated every 25 steps, the other every 125: who was earlier is not known."""
+    lines = ["arm,replica,time,before"]
+    for replica in range(8):
+        lines += [f"fine,{replica},{500 - 25 * (replica % 3)},{475 - 25 * (replica % 3)}", f"coarse,{replica},500,375"]
+    path = tmp_path / "times.csv"
+    path.write_text("\n".join(lines))
+    (v,) = verdicts_of(read(str(path)), None)
+    assert v.p == v.p_reverse == 1.0
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    (v,) = verdicts_of(read(str(path)), None)
+    assert v.p_reverse < 0.05
+
+
+def test_a_cell_that_one_arm_lacks_is_left_out_and_said(tmp_path, capsys):
+    path = write(tmp_path / "times.csv", [*rows("a"), *[r for r in rows("b") if r.arm == "adamw"]])
+    assert cli.main(["judge", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("mine against adamw leaves out 'b': only one of them has runs there\n")
+    assert "supported: earlier" in out
 
 
 def test_a_long_value_is_not_echoed_whole(tmp_path):
