@@ -1,6 +1,7 @@
 """What a run is: frozen, validated specifications with a digest. Torch-free."""
 
 from grokbench.spec.criterion import GrokCriterion as GrokCriterion
+from grokbench.spec.errors import MachineError as MachineError
 from grokbench.spec.errors import UsageError as UsageError
 from grokbench.spec.errors import choose as choose
 from grokbench.spec.model import ALIGNMENT as ALIGNMENT

@@ -7,6 +7,10 @@ class UsageError(ValueError):
     """What the user gave cannot be used. The text is one whole sentence; the command line exits with code 2."""
 
 
+class MachineError(Exception):
+    """The machine has failed, not the user: a damaged file, say. One whole sentence; the command line exits with 4."""
+
+
 def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:
     """Return `name` if it is one of `choices`, else raise `UsageError` that lists them."""
     if name not in choices:
