@@ -22,7 +22,7 @@ def read(kind: type[T], content: object, *, strict: bool = False) -> T:
     """
     if not isinstance(content, Mapping):
         raise ValueError(f"{kind.__name__} has fields by name, not {content!r:.60}")
-    hints = _hints(kind)
+    hints = _hints(typing.cast(type, kind))
     if strict and (unknown := sorted(set(content) - set(hints))):
         raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}: its fields are {', '.join(hints)}")
     values = {}
