@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from grokbench import cli
 from grokbench.spec import UsageError
-from grokbench.stats import paired
+from grokbench.stats import permutation
 from grokbench.verdicts.reading import Row, read
 from grokbench.verdicts.table import verdicts_of
 from grokbench.verdicts.verdict import Status
@@ -55,7 +55,7 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_censored_runs_lose_to_others_and_tie_with_each_other():
     (v,) = verdicts_of(rows(candidate=(None, 110, 120, 130, 140, None)), None)
-    expected = paired.sign_flip(
+    expected = permutation.sign_flip(
         np.log(np.array([1000, 110, 120, 130, 140, 1000.0])) - np.log(np.array(SIX, float)), np.random.default_rng(0)
     )
     assert (v.p, v.p_reverse) == expected
