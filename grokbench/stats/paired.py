@@ -50,8 +50,8 @@ def ratio_interval(
     The replicas of each task are resampled together. Percentile intervals of few replicas are too narrow, so deviations
     are drawn out by √(n/(n−1)) in each task, and quantiles taken so far out that the interval of a mean of normal
     numbers would be Student's. (Studentised intervals cover about as often, but with six replicas their ends can be
-    absurd.) Where a task has fewer than five replicas, or a cell fewer than two pairs, resampling covers too seldom, and
-    `_student` takes over. One block gives no interval, (0, ∞).
+    absurd.) Where a task has fewer than five replicas, or a cell fewer than two pairs, resampling covers too seldom,
+    and `_student` takes over. One block gives no interval, (0, ∞).
     """
     if any(c.shape[1] < BOOTSTRAP_BLOCKS or np.isfinite(c).sum(1).min() < 2 for c in candidate):
         return _student(candidate, baseline, level)

@@ -1,4 +1,4 @@
-"""Permutation tests of the mean: exact where all patterns can be counted, else drawn. No order of the input moves a p."""
+"""Permutation tests of the mean: exact where all patterns can be counted, else drawn. No order of input moves a p."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_many_pairs_are_sampled_close_to_the_normal_approximation() -> None:
 
 
 def test_sampled_p_values_follow_from_the_generator() -> None:
-    differences = list(np.random.default_rng(2).normal(0, 1, 20))
+    differences = list(np.random.default_rng(2).normal(0, 1, permutation.EXACT_BLOCKS + 1))
     assert p_values(differences, seed=5) == p_values(differences, seed=5)
     assert p_values(differences, seed=5) != p_values(differences, seed=6)
 
