@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import binom
 
 from grokbench.claims import Comparison
-from grokbench.stats import paired
+from grokbench.stats import paired, permutation
 from grokbench.stats.paired import Floats
 from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.evidence import compare
@@ -198,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000)
     tables = parser.parse_args().tables
-    paired.RESAMPLES, paired.SWAPS = PATTERNS, PATTERNS + 1
+    permutation.RESAMPLES, paired.SWAPS = PATTERNS, PATTERNS + 1
     print(f"{tables} tables of {TASKS} tasks x {SOFTMAXES} softmaxes x {PAIRS} pairs; level {LEVEL};")
     print(f"by chance alone a share is below {most(tables):.4f}. For the claim / for its reverse:\n")
     for name, test in TESTS.items():

@@ -17,7 +17,7 @@ from grokbench.claims import Audit, Question
 from grokbench.claims.claim import Cell
 from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
-from grokbench.stats import paired, sequential
+from grokbench.stats import paired, permutation, sequential
 from grokbench.stats.paired import Floats
 from grokbench.verdicts.pairs import Evidence, in_order, stack, stack_arms, sums
 
@@ -57,12 +57,12 @@ class Endpoint:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
         if not question.paired:
             candidate, baseline = [np.log(e.candidate.value) for e in cells], [np.log(e.baseline.value) for e in cells]
-            return *paired.shuffle(candidate, baseline, rng), ""
+            return *permutation.shuffle(candidate, baseline, rng), ""
         blocks = sums(cells, lambda e: e.differences)
         if question.sequential:
             came = in_order(blocks)
             return sequential.p_value(came), sequential.p_value(-came), ""
-        return *paired.sign_flip(np.concatenate(blocks), rng), ""
+        return *permutation.sign_flip(np.concatenate(blocks), rng), ""
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a ratio, if the endpoint has one."""
@@ -186,7 +186,8 @@ class Interaction(Endpoint):
         count = rows.shape[1]
         pairs = [(s, t) for s in range(count) for t in range(count) if s != t]
         signs: list[list[tuple[float, float]]] = [
-            [paired.sign_flip(sign * rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs] for sign in (1, -1)
+            [permutation.sign_flip(sign * rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs]
+            for sign in (1, -1)
         ]
         p = 2 * min(max(less for less, _ in found) for found in signs)
         p_reverse = len(pairs) * min(max(plus[1], minus[1]) for plus, minus in zip(*signs, strict=True))

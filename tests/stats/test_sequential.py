@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench.stats import sequential
-from grokbench.stats.paired import sign_patterns
+from grokbench.stats.permutation import sign_patterns
 from grokbench.stats.sequential import log_e, log_e_share, log_e_sizes
 
 

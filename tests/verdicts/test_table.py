@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from grokbench import cli
 from grokbench.spec import UsageError
-from grokbench.stats import paired
+from grokbench.stats import permutation
 from grokbench.verdicts.reading import Row, read
 from grokbench.verdicts.table import verdicts_of
 from grokbench.verdicts.verdict import Status
@@ -55,13 +55,14 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_censored_runs_lose_to_others_and_tie_with_each_other():
     (v,) = verdicts_of(rows(candidate=(None, 110, 120, 130, 140, None)), None)
-    expected = paired.sign_flip(
+    expected = permutation.sign_flip(
         np.log(np.array([1000, 110, 120, 130, 140, 1000.0])) - np.log(np.array(SIX, float)), np.random.default_rng(0)
     )
     assert (v.p, v.p_reverse) == expected
     assert v.grokked == {"adamw": 6, "mine": 4}
     (tied,) = verdicts_of(rows(baseline=[None] * 6, candidate=[None] * 6), None)
-    assert (tied.p, tied.p_reverse, tied.ratio) == (1.0, 1.0, 1.0)
+    assert (tied.p, tied.p_reverse, tied.ratio, tied.interval) == (1.0, 1.0, None, None)
+    assert tied.reason == "no run reached it; raise the budget"
     (last,) = verdicts_of(rows(baseline=[None] * 6, candidate=[1000] * 6), None)
     assert last.status is Status.SUPPORTED, "reached in the last epoch is earlier than never"
 
@@ -88,6 +89,22 @@ def test_unpaired_arms_may_differ_in_size():
     assert v.interval is None
     assert v.rate is None
     assert v.runs == {"adamw": 8, "mine": 5}
+
+
+def test_no_name_of_an_arm_moves_a_number():
+    three = [
+        Row(i, "add", arm, str(i), time, True)
+        for i, (arm, time) in enumerate(
+            [("adamw", 300), ("adamw", 310), ("adamw", 290), ("mine", 100), ("mine", 110), ("mine", 120)]
+        )
+    ]
+    (v,) = verdicts_of(three, "adamw", paired=False)
+    assert (v.p, v.status) == (1 / 20, Status.SUPPORTED)
+    made = rows(baseline=SIX * 7, candidate=(90, 400, 100, 410, 420, 130, 270) * 6)  # too many to enumerate
+    renamed = [row._replace(arm=row.arm.upper(), cell="Other") for row in made]
+    for paired in (True, False):
+        (one,), (other,) = (verdicts_of(each, None, paired=paired) for each in (made, renamed))
+        assert (one.p, one.p_reverse, one.interval) == (other.p, other.p_reverse, other.interval)
 
 
 def test_replicas_are_matched_by_their_number_in_every_cell():
