@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scripts import load
 
-from grokbench.stats import paired
+from grokbench.stats import paired, permutation
 from grokbench.verdicts.endpoints import ENDPOINTS
 
 null = load("null")
@@ -22,7 +22,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def few_patterns(monkeypatch):
-    monkeypatch.setattr(paired, "RESAMPLES", null.PATTERNS)
+    monkeypatch.setattr(permutation, "RESAMPLES", null.PATTERNS)
     monkeypatch.setattr(paired, "SWAPS", null.PATTERNS + 1)
 
 
