@@ -4,122 +4,170 @@
 
 A table is a claim's cells: 3 tasks under 3 softmaxes, 12 pairs each, log-normal grok times that share an ease within a
 pair and, across the softmaxes of a task, within a block; whole epochs, so ties occur; a budget. Under the null
-hypothesis both arms are the same. Every row tests one thing at the one-sided level 0.05 over the whole table: for
-families of cells, that is the chance of any false rejection after correction, and for e-processes, that of one at any
-of the looks.
+hypothesis both arms are the same, or the candidate is exactly by the claim's margin later, or, for the interaction, the
+effects differ by exactly as much as their mean. Every test that a claim can use is simulated as the claim uses it, at
+the one-sided level 0.05 over the whole table: for families of cells, the shares are those of tables with any false
+rejection after correction, and for e-processes, of one at any of the looks.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binom
 
 from grokbench.claims import Comparison
-from grokbench.stats import paired
+from grokbench.stats import paired, permutation
 from grokbench.stats.paired import Floats
 from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.evidence import compare
-from grokbench.verdicts.pairs import Evidence, Sample
+from grokbench.verdicts.pairs import Evidence, Sample, stack
 
 TASKS, SOFTMAXES, PAIRS, LEVEL = 3, 3, 12, 0.05
+PATTERNS = 999  # a test by random patterns holds its level with any number of them, so here are fewer
 BUDGET = 400.0
 NEVER = BUDGET + 1
 
 
 class Setting(NamedTuple):
-    """censored: share of runs that never grok. coarse: epochs between evaluations, which makes ties. shift: epochs that
-    the candidate is later, which leaves the spread as it is.
+    """censored: share of runs that never grok. coarse: epochs between evaluations, which makes ties. ratio: of the
+    candidate's times to the baseline's. shift: epochs that the candidate is later, which leaves the spread as it is.
+    margin: of the claim; the candidate is by it later, too. alone: in each pair one arm groks at this time (on the
+    baseline's scale), the other never. effects: log ratio under each softmax.
     """
 
     censored: float
     coarse: int = 1
     ratio: float = 1.0
     shift: float = 0.0
+    margin: float = 1.0
+    alone: float = 0.0
+    effects: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        ties = f", times in steps of {self.coarse}" if self.coarse > 1 else ""
-        return f"{self.censored:.0%} censored{ties}" + f", {self.shift:g} later" * bool(self.shift)
+        said = [f"{self.censored:.0%} censored"]
+        said += [f"times in steps of {self.coarse}"] * (self.coarse > 1)
+        said += [f"{self.shift:g} later"] * bool(self.shift)
+        said += [f"margin {self.margin:g}"] * (self.margin != 1)
+        said += [f"one at {self.alone:g}, one never"] * bool(self.alone)
+        said += [f"effects {', '.join(f'{e:g}' for e in self.effects)}"] * bool(self.effects)
+        return ", ".join(said)
 
 
 NULLS = (Setting(0.0), Setting(0.3), Setting(0.7), Setting(0.0, 40), Setting(0.3, 40))
+MARGINS = (
+    *(Setting(0.3, margin=margin) for margin in (0.5, 1.1)),
+    *(Setting(0.0, margin=margin, alone=320) for margin in (0.5, 1.1)),
+)
 SHIFTED = (Setting(0.0, shift=60), Setting(0.1, shift=60))  # true of the spread alone
+EDGES = (Setting(0.0, effects=(-0.6, -0.4, -0.2)), Setting(0.0, effects=(0.6, 0.3, 0.3)))  # largest gap = mean
 
 
-def table(rng: np.random.Generator, setting: Setting) -> list[Evidence]:
+def _values(rng: np.random.Generator, test: str, times: Floats) -> Floats:
+    """What an endpoint compares, for runs with these first crossings."""
+    if test == "sustained":
+        held = times + rng.integers(0, 100, times.shape)
+        return np.where(held > BUDGET, NEVER, held)
+    if test == "reached":
+        return (times < NEVER).astype(np.float64)
+    if test == "below":
+        return np.where(times < NEVER, rng.poisson(2, times.shape), np.nan)
+    if test == "collapsed":
+        return np.asarray(rng.integers(0, 11, times.shape) / 10)
+    return times
+
+
+def table(rng: np.random.Generator, setting: Setting, test: str = "first") -> list[Evidence]:
     """The evidence of all cells of one simulated claim."""
     cells = []
     for task in range(TASKS):
         ease = rng.normal(0, 0.3, (1, 1, PAIRS)) + rng.normal(0, 0.2, (2, 1, PAIRS))
         log = rng.normal(4.5, 0.3, (2, SOFTMAXES, PAIRS)) + ease  # arms, softmaxes, pairs
-        log[1] += math.log(setting.ratio)
+        log[1] += math.log(setting.ratio) + np.array(setting.effects or (0.0,))[:, None]
         times = np.ceil(np.exp(log) / setting.coarse) * setting.coarse
         times[1] += setting.shift
-        never = rng.random(times.shape) < setting.censored
-        times = np.where(never | (times > BUDGET), NEVER, times)
+        times = np.where(rng.random(times.shape) < setting.censored, np.inf, times)
+        if setting.alone:
+            one = rng.integers(0, 2, times[0].shape)
+            times = np.where(np.stack([one, 1 - one]), setting.alone, np.inf)
+        times[1] *= setting.margin
+        times = np.where(times > BUDGET, NEVER, times)
+        values = _values(rng, test, times)
         for softmax in range(SOFTMAXES):
-            b, c = (Sample(t, t, t) for t in times[:, softmax])
-            cells.append(compare("first", 1.0, f"{task}-{softmax}", task, b, c, NEVER))
+            b, c = (Sample(times[arm, softmax], times[arm, softmax], values[arm, softmax]) for arm in (0, 1))
+            cells.append(compare(test, setting.margin, f"{task}-{softmax}", task, b, c, NEVER))
     return cells
 
 
-def p_values(
-    cells: list[Evidence], rng: np.random.Generator, test: str = "first", *, sequential: bool = False
-) -> tuple[float, float]:
-    """p of the claim and of its reverse, as a verdict has them."""
-    question = Comparison("", "", "", ("baseline", "candidate"), test=test, sequential=sequential)
-    return ENDPOINTS[test].test(question, cells, rng)[:2]
+class Test(NamedTuple):
+    """A test as claims use it, with what is true of the tables on which it is tried.
+
+    pooled: over all cells together; else cell by cell, with Holm's adjustment.
+    """
+
+    settings: tuple[Setting, ...]
+    endpoint: str = "first"
+    sequential: bool = False
+    pooled: bool = False
+
+    def rejects(self, rng: np.random.Generator, setting: Setting) -> tuple[bool, bool]:
+        """Whether it rejects anywhere in a new table, for the claim and for its reverse."""
+        cells = table(rng, setting, self.endpoint)
+        asked = Comparison(
+            "", "", "", ("baseline", "candidate"), test=self.endpoint, margin=setting.margin, sequential=self.sequential
+        )
+        groups = [cells] if self.pooled else [[e] for e in cells]
+        p, q = zip(*(ENDPOINTS[self.endpoint].test(asked, group, rng)[:2] for group in groups), strict=True)
+        return min(paired.holm(p)) <= LEVEL, min(paired.holm(q)) <= LEVEL
 
 
-def family(cells: list[Evidence], rng: np.random.Generator, *, sequential: bool) -> tuple[bool, bool]:
-    """Whether any cell is supported, and whether any is refuted."""
-    p, q = zip(*(p_values([e], rng, sequential=sequential) for e in cells), strict=True)
-    return min(paired.holm(p)) <= LEVEL, min(paired.holm(q)) <= LEVEL
-
-
-def pooled(
-    cells: list[Evidence], rng: np.random.Generator, test: str = "first", *, sequential: bool = False
-) -> tuple[bool, bool]:
-    p, q = p_values(cells, rng, test, sequential=sequential)
-    return p <= LEVEL, q <= LEVEL
-
-
-def logrank(cells: list[Evidence]) -> tuple[bool, bool]:
+class LogRank(NamedTuple):
     """Two-sided, so at the same level in one column. Pairs share their ease, which it does not know of."""
-    arms = [[(s.first, s.first < NEVER) for s in (getattr(e, arm) for e in cells)] for arm in ("candidate", "baseline")]
-    return paired.logrank(*arms) <= LEVEL, False
+
+    settings: tuple[Setting, ...]
+
+    def rejects(self, rng: np.random.Generator, setting: Setting) -> tuple[bool, bool]:
+        cells = table(rng, setting)
+        candidate, baseline = [e.candidate.first for e in cells], [e.baseline.first for e in cells]
+        arms = [[(times, times < NEVER) for times in arm] for arm in (candidate, baseline)]
+        return paired.logrank(*arms) <= LEVEL, False
 
 
-def interaction(cells: list[Evidence], rng: np.random.Generator) -> tuple[bool, bool]:
-    """That the effect is the same under all softmaxes."""
-    effects = [np.array([e.forward for e in cells if e.block == block]) for block in range(TASKS)]
-    return paired.interaction(effects, rng) <= LEVEL, False
+class EqualEffects(NamedTuple):
+    """The p beside the interaction's verdict: that the effect is the same under all softmaxes."""
+
+    settings: tuple[Setting, ...]
+
+    def rejects(self, rng: np.random.Generator, setting: Setting) -> tuple[bool, bool]:
+        return paired.interaction(stack(table(rng, setting), lambda e: e.differences), rng) <= LEVEL, False
 
 
-Test = Callable[[list[Evidence], np.random.Generator], tuple[bool, bool]]
-TESTS: dict[str, Test] = {
-    "sign flips, Holm over cells": lambda cells, rng: family(cells, rng, sequential=False),
-    "sign flips, pooled": lambda cells, rng: pooled(cells, rng),
-    "e-process, Holm over cells": lambda cells, rng: family(cells, rng, sequential=True),
-    "e-process, pooled": lambda cells, rng: pooled(cells, rng, sequential=True),
-    "spread, pooled": lambda cells, rng: pooled(cells, rng, "spread"),
-    "interaction of softmaxes": interaction,
-    "log-rank, stratified": lambda cells, rng: logrank(cells),
+TESTS: dict[str, Test | LogRank | EqualEffects] = {
+    "sign flips, Holm over cells": Test(NULLS + MARGINS),
+    "sign flips, pooled": Test(NULLS + MARGINS, pooled=True),
+    "e-process, Holm over cells": Test(NULLS + MARGINS, sequential=True),
+    "e-process, pooled": Test(NULLS + MARGINS, sequential=True, pooled=True),
+    **{
+        f"{endpoint}, {how}": Test(NULLS[1:2], endpoint, sequential)
+        for endpoint in ("sustained", "reached", "below", "collapsed")
+        for how, sequential in (("sign flips", False), ("e-process", True))
+    },
+    "spread, pooled": Test(NULLS + SHIFTED, "spread", pooled=True),
+    "interaction, pooled": Test(NULLS + EDGES, "interaction", pooled=True),
+    "equal effects, pooled": EqualEffects(NULLS),
+    "log-rank, stratified": LogRank(NULLS),
 }
 
 
 def rates(name: str, setting: Setting, tables: int, seed: int = 0) -> tuple[float, float]:
     """Shares of tables in which the test rejects, for the claim and for its reverse."""
-    rng = np.random.default_rng(
-        [seed, int(100 * setting.censored), setting.coarse, int(1000 * setting.ratio), int(setting.shift)]
-    )
+    rng = np.random.default_rng([seed, *str((name, setting, setting.ratio)).encode()])
     hits = np.zeros(2)
     for _ in range(tables):
-        hits += TESTS[name](table(rng, setting), rng)
+        hits += TESTS[name].rejects(rng, setting)
     return float(hits[0] / tables), float(hits[1] / tables)
 
 
@@ -150,14 +198,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000)
     tables = parser.parse_args().tables
+    permutation.RESAMPLES, paired.SWAPS = PATTERNS, PATTERNS + 1
     print(f"{tables} tables of {TASKS} tasks x {SOFTMAXES} softmaxes x {PAIRS} pairs; level {LEVEL};")
     print(f"by chance alone a share is below {most(tables):.4f}. For the claim / for its reverse:\n")
-    for name in TESTS:
+    for name, test in TESTS.items():
         print(name)
-        for setting in (*NULLS, *(SHIFTED if name.startswith("spread") else ())):
+        for setting in test.settings:
             forward, reverse = rates(name, setting, tables)
             flag = "  ABOVE ITS LEVEL" if max(forward, reverse) > most(tables) else ""
-            print(f"    null, {setting!s:<36} {forward:.4f} / {reverse:.4f}{flag}")
+            print(f"    null, {setting!s:<42} {forward:.4f} / {reverse:.4f}{flag}")
     print("\npower: share of tables with a rejection, for families of any cell\n")
     for name in list(TESTS)[:4]:
         for ratio in (0.9, 0.8, 0.7, 0.6, 0.5):

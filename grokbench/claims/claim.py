@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 from grokbench.claims.presets import Preset
@@ -109,6 +109,8 @@ class Claim(Question):
 class Audit(Question):
     """Whether published figures can hold together. reported: a t statistic and its two-sided p. It needs no runs."""
 
+    _: KW_ONLY
+    test: str = "audit"
     reported: tuple[float, float]
 
     @property

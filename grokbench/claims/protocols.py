@@ -8,7 +8,6 @@ chosen on replicas that no verdict uses.
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import product
 from typing import NamedTuple
 
@@ -27,13 +26,7 @@ class Grid(NamedTuple):
     def settings(self, spec: OptimizerSpec) -> list[OptimizerSpec]:
         """The optimizer at every point of the grid; what else it takes stays as it is."""
         _require(spec, "tuned")
-        return [change(spec, lr=lr, weight_decay=decay) for lr, decay in product(self.lr, self.weight_decay)]
-
-
-def change(spec: OptimizerSpec, **values: Value) -> OptimizerSpec:
-    """The optimizer with other values of hyperparameters that it has."""
-    hyperparameters = tuple(sorted({**dict(spec.hyperparameters), **values}.items()))
-    return dataclasses.replace(spec, hyperparameters=hyperparameters)
+        return [spec.having(lr=lr, weight_decay=decay) for lr, decay in product(self.lr, self.weight_decay)]
 
 
 def match(baseline: OptimizerSpec, candidate: OptimizerSpec) -> OptimizerSpec:
@@ -54,7 +47,7 @@ def match(baseline: OptimizerSpec, candidate: OptimizerSpec) -> OptimizerSpec:
         if not rate:
             raise UsageError(f"the protocol matched needs an adamw_lr above 0, not {candidate}")
         rest = {"adamw_weight_decay": decay(float(rate))}  # type: ignore[arg-type]
-    return change(candidate, weight_decay=decay(candidate["lr"]), **rest)
+    return candidate.having(weight_decay=decay(candidate["lr"]), **rest)
 
 
 def _require(spec: OptimizerSpec, protocol: str) -> None:

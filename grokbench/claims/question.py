@@ -36,11 +36,6 @@ class Question(ABC):
     def labels(self) -> tuple[str, ...]:
         """What tables call the arms, the baseline first; none where there are no arms."""
 
-    @property
-    def tabled(self) -> bool:
-        """Whether it is shown cell by cell, in a table of its own."""
-        return self.test == "first" and self.pooled
-
 
 @dataclass(frozen=True)
 class Comparison(Question):

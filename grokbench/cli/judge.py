@@ -12,8 +12,11 @@ def add(commands: Any) -> None:
     """The command's parser."""
     parser = commands.add_parser("judge", help="verdicts on your own grok times")
     parser.set_defaults(action=run)
-    parser.add_argument("file", metavar="FILE", help="CSV with the columns cell,arm,replica,time,event")
+    parser.add_argument(
+        "file", metavar="FILE", help="a table with the columns arm, replica, time; - for standard input"
+    )
     parser.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with (default: the first)")
+    parser.add_argument("--budget", type=float, metavar="T", help="cut all runs at this time")
     parser.add_argument("--unpaired", action="store_true", help="replicas of different arms share nothing")
     parser.add_argument("--early-stop", action="store_true", help="pairs came in one by one: anytime-valid verdicts")
     json_option(parser, "the verdicts")
@@ -26,13 +29,14 @@ def run(options: argparse.Namespace) -> int:
 
     from grokbench.records import files
     from grokbench.report import export, terminal
-    from grokbench.verdicts import table
+    from grokbench.verdicts import reading, table
 
-    rows = table.read(options.file)
+    rows = reading.read(options.file, options.budget)
     verdicts = table.verdicts_of(rows, options.baseline, paired=not options.unpaired, sequential=options.early_stop)
     if options.json:
         files.check(options.json)
     out = output(options.json)
+    out.writelines(f"{line}\n" for line in table.remarks(rows, options.baseline))
     out.write(terminal.text(verdicts, (), Console(file=out).width, color=out.isatty()))
     if options.json:
         export.write(options.json, verdicts, ())

@@ -97,7 +97,7 @@ def _of_store(options: argparse.Namespace) -> str:
             found = evidence.gather(claim, cell, session.records).evidence
             if found is None:
                 continue
-            gaps = found.forward
+            gaps = found.differences
             if len(gaps) < 2 or not gaps.any():
                 continue
             moved = gaps[gaps != 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from grokbench.cli.common import HELD, declared
 from grokbench.options import DEFAULT_STORE
 from grokbench.records.store import Record, Store
-from grokbench.spec import UsageError
+from grokbench.spec import RunSpec, UsageError
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = 60
@@ -39,25 +39,25 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the run whose digest begins so. Raises `UsageError` if there is none, or more than one."""
     path, beginning = Path(options.store), options.run
-    if not path.exists():
-        raise UsageError(f"there is no store {path}")
-    store = Store(path)
-    try:
+    with Store(path, write=False) as store:
         found = store.search(beginning)
         if len(found) != 1:
             some = ", ".join(digest[:12] for digest in list(found)[:4])
             raise UsageError(f"{len(found)} runs of {path} begin with {beginning!r}" + f": {some}, …" * bool(found))
         ((digest, spec),) = found.items()
-        sys.stdout.write(text(json.loads(spec), store.get([digest])[digest]))
-    finally:
-        store.close()
+        sys.stdout.write(text(RunSpec.from_json(spec), store.get([digest])[digest]))
     return HELD
 
 
-def text(spec: dict[str, object], record: Record) -> str:
+def text(run: RunSpec, record: Record) -> str:
     """The run, line by line."""
     t, origin = record.time, record.provenance
-    lines = [f"run {record.digest}", *_fields(spec, "  "), "", f"outcome: {t.outcome.value} after {t.epochs} epochs"]
+    lines = [
+        f"run {record.digest}",
+        *_fields(dataclasses.asdict(run), "  "),
+        "",
+        f"outcome: {t.outcome.value} after {t.epochs} epochs",
+    ]
     for name in ("fit", "first", "sustained"):
         lines.append(f"  {name}: {getattr(t, name) or 'never'}")
     lines += [f"  below the threshold after the first crossing: {t.below} evaluations", "", "curves, 0 to 1:"]
@@ -83,8 +83,8 @@ def _fields(content: dict[str, object], indent: str) -> list[str]:
     for name, value in content.items():
         if isinstance(value, dict):
             inner = ", ".join(f"{k}={v!r}" for k, v in value.items() if v is not None and k != "hyperparameters")
-            extra = value.get("hyperparameters") or []
-            assert isinstance(extra, list)
+            extra = value.get("hyperparameters") or ()
+            assert isinstance(extra, tuple)
             lines.append(f"{indent}{name}: {', '.join([inner, *(f'{k}={v!r}' for k, v in extra)])}")
         else:
             lines.append(f"{indent}{name}: {value}")

@@ -174,7 +174,7 @@ def _knobs(spec: OptimizerSpec) -> str:
     values, own = knobs(spec), dict(spec.hyperparameters)
     if "adamw_lr" in own and own.get("adamw_weight_decay") is None:
         # Else the decay of what is left to AdamW follows weight_decay, and would stand for it.
-        spec = spec.having("adamw_weight_decay", own.get("weight_decay") or 0.0)
+        spec = spec.having(adamw_weight_decay=own.get("weight_decay") or 0.0)
     count = sum(map(numeric, values.values()))
     if not count:
         raise NotApplicableError("it has no numeric hyperparameter")

@@ -18,7 +18,7 @@ def described(spec: OptimizerSpec, decay: float, lr: object) -> str:
     It is decoupled where every step takes a share of the weights beside what it does without decay, and coupled where
     the steps are those of the gradient + decay · weights.
     """
-    with_, without = (spec.having("weight_decay", value) for value in (decay, 0.0))
+    with_, without = (spec.having(weight_decay=value) for value in (decay, 0.0))
     gradients, start, steps = noise(STEPS, 1), weights(1), STEPS
     try:
         ran = trajectory(with_, gradients, steps, start, torch.float64)

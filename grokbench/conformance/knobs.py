@@ -166,6 +166,6 @@ def _jointly(spec: OptimizerSpec, name: str, values: Mapping[str, Any], outcome:
 
 def _with(spec: OptimizerSpec, name: str, value: Any) -> OptimizerSpec | None:
     try:
-        return spec.having(name, value)
+        return spec.having(**{name: value})
     except UsageError:
         return None

@@ -15,18 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from grokbench.claims import Cell
 from grokbench.gate.setting import EPOCHS, Setting
-from grokbench.records import files
-from grokbench.records.grok import GrokTime, Outcome, Trace
-from grokbench.records.provenance import Provenance
+from grokbench.records import codec, files
+from grokbench.records.grok import GrokTime, Outcome
 from grokbench.records.store import Record, Store
-from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError, registry
+from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError, fields, registry
 
 FORMAT, VERSION = "grokbench baseline", 2
-_NO_CURVES = Trace(*(np.zeros(0, kind) for kind in ("<i4", "<f8", "<f8", "<f4", "<f4")))
 Goldens = Mapping[str, tuple[str, ...]]
 
 
@@ -100,7 +96,7 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
             if made[name] != here:
                 raise refuse(f"was made with {name} {made[name]}, and this is {here}")
         optimizer = _optimizer(content["optimizer"])
-        origin = Provenance(**content["provenance"])
+        origin = codec.provenance(content["provenance"])
         records: dict[str, Record] = {}
         seen: dict[str, str] = {}
         counts = []
@@ -115,7 +111,7 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
                     where = f"replica {run.replica} of {cell}"
                     raise refuse(f"has the digest {digest} for {where}, which now is {run.digest}")
                 time = _checked(GrokTime(Outcome(outcome), epochs, fit, first, sustained, below), setting.budget)
-                records[digest] = Record(digest, time, _NO_CURVES, (), 0.0, 0.0, origin)
+                records[digest] = Record(digest, time, codec.NO_CURVES, (), 0.0, 0.0, origin)
         golden = {str(cell): tuple(map(str, content["golden"][str(cell)])) for cell in setting.cells}
         if {len(digests) for digests in golden.values()} != {EPOCHS}:
             raise refuse(f"has golden trajectories that are not of {EPOCHS} epochs")
@@ -168,12 +164,11 @@ def save(
 
 def from_store(path: str, setting: Setting) -> Baseline:
     """The one optimizer whose runs a store has in every cell. Raises `UsageError` if there are none or several."""
-    store = Store(path)
+    store = Store(path, write=False)
     try:
-        specs = [json.loads(spec) for spec in store.search("").values()]
+        specs = [RunSpec.from_json(spec) for spec in store.search("").values()]
         found = {}
-        for fields, most in Counter(json.dumps(spec["optimizer"], sort_keys=True) for spec in specs).items():
-            optimizer = _optimizer(json.loads(fields))
+        for optimizer, most in Counter(spec.optimizer for spec in specs).items():
             counts: list[int] = []
             records: dict[str, Record] = {}
             for cell in setting.cells:
@@ -197,9 +192,8 @@ def from_store(path: str, setting: Setting) -> Baseline:
     return next(iter(found.values()))
 
 
-def _optimizer(fields: dict[str, Any]) -> OptimizerSpec:
-    hyper = tuple((str(name), registry.frozen(value)) for name, value in fields["hyperparameters"])
-    return OptimizerSpec(**{**fields, "hyperparameters": hyper})
+def _optimizer(content: object) -> OptimizerSpec:
+    return fields.read(OptimizerSpec, content, strict=True)
 
 
 def _unbroken(runs: Sequence[RunSpec], records: Mapping[str, Record]) -> int:

@@ -1,32 +1,35 @@
 """The store of finished runs: one SQLite file, one row a run, keyed by the digest of its spec. Torch-free.
 
 A record is written in one transaction after its run has ended, so a killed process leaves whole records only.
-Processes that share a store divide the runs among them by leases.
+Processes that share a store divide the runs among them by leases. A lease is renewed every second by a thread of its
+holder; one that stands still is void, by the clock of who looks, so that clocks need not
+agree (as in Optuna's journal storage).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import sqlite3
+import threading
 import time
 import uuid
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from grokbench.records.grok import Diagnostics, GrokTime, Outcome, Trace
+from grokbench.records import codec
+from grokbench.records.grok import Diagnostics, GrokTime, Trace
 from grokbench.records.provenance import Provenance
-from grokbench.spec import RunSpec, UsageError
+from grokbench.spec import MachineError, RunSpec, UsageError
 
 APPLICATION_ID = 0x67726F6B  # "grok"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
-LEASE_SECONDS = 600.0  # after this without renewal, the lease of a process on another machine is void
+RENEW_SECONDS = 1.0
+LEASE_SECONDS = 10.0  # after this without renewal, the lease of a process that cannot be seen from here is void
 
 _SCHEMA = """
 CREATE TABLE provenance (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
@@ -56,7 +59,10 @@ CREATE TABLE leases (
 """
 
 
-_MIGRATIONS = {1: "ALTER TABLE runs ADD COLUMN diagnostics TEXT NOT NULL DEFAULT '[]'"}
+_MIGRATIONS = {
+    1: "ALTER TABLE runs ADD COLUMN diagnostics TEXT NOT NULL DEFAULT '[]'",
+    2: "",  # from here on diagnostics have names; lists without are still read
+}
 
 
 @dataclass(frozen=True)
@@ -76,18 +82,26 @@ class Record:
 
 
 class Store:
-    """The runs in the file at `path`, which is made if there is none.
+    """The runs in the file at `path`, which is made if there is none; a context manager.
 
-    Raises `UsageError` if the file is not a grokbench store, comes from a newer version, or cannot be written.
+    write: with False the file is only read, needs no right to write, and stays as it is, also if it is empty or of an
+    older version. Raises `UsageError` if the file is not a grokbench store, comes from a newer version, or cannot be
+    opened so.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, write: bool = True) -> None:
         self.path = Path(path)
+        self._write = write
         self._owner = uuid.uuid4().hex
+        self._heartbeat: _Heartbeat | None = None
+        self._seen: dict[str, tuple[tuple[object, ...], float]] = {}  # leases of others, and since when they look so
         self._check_file()
-        self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:
-            self._check_schema()
+            self._db = self._connect()
+        except sqlite3.Error as error:
+            raise UsageError(f"cannot open the store {self.path}: {error}") from None
+        try:
+            self._schema = self._check_schema()
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise UsageError(f"cannot open the store {self.path}: {error}") from None
@@ -95,24 +109,43 @@ class Store:
             self._db.close()
             raise
 
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._write:
+            return sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        if self.path.stat().st_size == 0:  # as if it were a new store
+            return sqlite3.connect(":memory:", isolation_level=None)
+        return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", timeout=60, isolation_level=None, uri=True)
+
     def _check_file(self) -> None:
         """Refuse, before SQLite could write to it, what is no database."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot make the folder of the store {self.path}: {error.strerror}") from None
-        if self.path.is_dir() or not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
-            raise UsageError(f"cannot write the store {self.path}")
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                head = file.read(len(_MAGIC))
+        path, folder = self.path, self.path.parent
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: give a file as the store")
+        if self._write and not folder.is_dir():
+            raise UsageError(f"there is no folder {folder} for the store {path.name}: make it first")
+        if not self._write and not path.exists():
+            raise UsageError(f"there is no store {path}")
+        if self._write and not os.access(path if path.exists() else folder, os.W_OK):
+            raise UsageError(f"cannot write the store {path}")
+        if path.exists():
+            try:
+                with path.open("rb") as file:
+                    head = file.read(len(_MAGIC))
+            except OSError as error:
+                raise UsageError(f"cannot read the store {path}: {error.strerror}") from None
             if head not in (b"", _MAGIC):
-                raise UsageError(f"{self.path} is not a grokbench store; it was left as it is")
+                raise UsageError(f"{path} is not a grokbench store; it was left as it is")
 
-    def _check_schema(self) -> None:
-        """Make a new file a store, and refuse one that is somebody else's or from a newer version."""
+    def _check_schema(self) -> int:
+        """Make a new file a store, and refuse one that is somebody else's or from a newer version; its schema."""
         db = self._db
-        with _Transaction(db):
+        with _Transaction(db, "IMMEDIATE" if self._write else "DEFERRED"):
             (identity,) = db.execute("PRAGMA application_id").fetchone()
             (schema,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -120,7 +153,6 @@ class Store:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif identity != APPLICATION_ID:
                 raise UsageError(f"{self.path} is a database, but not a grokbench store; it was left as it is")
             elif schema < 1:
@@ -129,14 +161,21 @@ class Store:
                 raise UsageError(
                     f"{self.path} has schema {schema}, from a newer grokbench; this one reads up to {SCHEMA_VERSION}"
                 )
+            elif not self._write:
+                return int(schema)
             else:
                 for version in range(schema, SCHEMA_VERSION):
                     db.execute(_MIGRATIONS[version])
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            return SCHEMA_VERSION
 
     def close(self) -> None:
         """Give the leases back and close the file."""
-        self.release()
+        if self._write:
+            with contextlib.suppress(sqlite3.Error):  # of a store that is gone; what made it so has been said
+                self.release()
+        if self._heartbeat:
+            self._heartbeat.stop()
         self._db.close()
 
     def release(self) -> None:
@@ -144,24 +183,44 @@ class Store:
         self._db.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
 
     def get(self, digests: Iterable[str], since: float = 0.0) -> dict[str, Record]:
-        """The records of those runs that are there and finished at Unix time `since` or later."""
+        """The records of those runs that are there and finished at Unix time `since` or later.
+
+        Raises `MachineError` for one that is damaged.
+        """
         found = {}
         for digest in digests:
-            row = self._db.execute(
-                "SELECT outcome, epochs, fit, first, sustained, below, curves, diagnostics, seconds, finished, content "
-                "FROM runs JOIN provenance ON provenance.id = runs.provenance WHERE digest = ? AND finished >= ?",
-                (digest, since),
-            ).fetchone()
-            if row:
-                outcome, *figures, curves, diagnostics, seconds, finished, content = row
-                time_ = GrokTime(Outcome(outcome), *figures)
-                provenance = Provenance(**json.loads(content))
-                states = tuple(Diagnostics(*state) for state in json.loads(diagnostics))
-                found[digest] = Record(digest, time_, _unpack(curves), states, seconds, finished, provenance)
+            try:
+                if record := self._read(digest, since):
+                    found[digest] = record
+            except (ValueError, TypeError, sqlite3.DatabaseError) as error:
+                raise MachineError(f"the record {digest} in the store {self.path} is damaged: {error}") from error
         return found
 
+    def _read(self, digest: str, since: float) -> Record | None:
+        states = "diagnostics" if self._schema > 1 else "'[]'"
+        figures = ", ".join(codec.TIME)
+        row = self._db.execute(
+            f"SELECT {figures}, curves, {states}, seconds, finished, runs.provenance, content "
+            "FROM runs LEFT JOIN provenance ON provenance.id = runs.provenance WHERE digest = ? AND finished >= ?",
+            (digest, since),
+        ).fetchone()
+        if row is None:
+            return None
+        *values, curves, diagnostics, seconds, finished, origin, content = row
+        if content is None:
+            raise ValueError(f"its provenance {origin} is missing")
+        return Record(
+            digest,
+            codec.grok_time(dict(zip(codec.TIME, values, strict=True))),
+            codec.unpack(curves),
+            codec.read_diagnostics(diagnostics),
+            float(seconds),
+            float(finished),
+            codec.provenance(json.loads(content)),
+        )
+
     def search(self, beginning: str) -> dict[str, str]:
-        """Specs, as JSON, of the runs whose digests begin so."""
+        """Specs, as JSON, of the runs whose digests begin so; see `RunSpec.from_json`."""
         rows = self._db.execute(
             "SELECT digest, spec FROM runs WHERE substr(digest, 1, ?) = ? ORDER BY digest", (len(beginning), beginning)
         )
@@ -182,16 +241,14 @@ class Store:
         provenance: Provenance,
     ) -> None:
         """Write a finished run, in place of an older record if there is one, and end its lease."""
-        t = time_
-        content = json.dumps(provenance.as_dict(), sort_keys=True)
-        states = json.dumps([list(vars(state).values()) for state in diagnostics])
+        content, states = codec.write_provenance(provenance), codec.write_diagnostics(diagnostics)
         with _Transaction(self._db):
             self._db.execute("INSERT OR IGNORE INTO provenance (content) VALUES (?)", (content,))
             (origin,) = self._db.execute("SELECT id FROM provenance WHERE content = ?", (content,)).fetchone()
-            figures = (t.outcome.value, t.epochs, t.fit, t.first, t.sustained, t.below)
+            figures = [codec.time_fields(time_)[name] for name in codec.TIME]
             self._db.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run.digest, run.to_json(), *figures, _pack(trace), seconds, time.time(), origin, states),
+                (run.digest, run.to_json(), *figures, codec.pack(trace), seconds, time.time(), origin, states),
             )
             self._db.execute("DELETE FROM leases WHERE digest = ?", (run.digest,))
 
@@ -204,34 +261,71 @@ class Store:
             row = self._db.execute(
                 "SELECT owner, host, pid, started, renewed FROM leases WHERE digest = ?", (digest,)
             ).fetchone()
-            if row and row[0] != self._owner and _alive(*row[1:]):
+            if row and row[0] != self._owner and self._alive(digest, row):
                 return False
-            lease = (digest, self._owner, socket.gethostname(), os.getpid(), _started(os.getpid()), time.time())
+            lease = (digest, self._owner, _place(), os.getpid(), _started(os.getpid()), time.time())
             self._db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", lease)
+        if self._heartbeat is None:
+            self._heartbeat = _Heartbeat(self.path, self._owner)
         return True
 
-    def renew(self) -> None:
-        """Say that this process is alive and still has its leases."""
-        self._db.execute("UPDATE leases SET renewed = ? WHERE owner = ?", (time.time(), self._owner))
+    def _alive(self, digest: str, lease: tuple[str, str, int, str, float]) -> bool:
+        """Whether the holder of a lease still runs. Here that can be seen; elsewhere, whether its lease changes."""
+        _, place, pid, started, _ = lease
+        if place == _place():
+            return _runs(pid, started)
+        before, since = self._seen.get(digest, (None, 0.0))
+        now = time.monotonic()
+        if before != lease:
+            self._seen[digest] = lease, now
+            return True
+        return now - since < LEASE_SECONDS
+
+
+class _Heartbeat(threading.Thread):
+    """Renews the leases of an owner every second, whatever its main thread is busy with."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        super().__init__(daemon=True)
+        self._path, self._owner, self._end = path, owner, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._end.wait(RENEW_SECONDS):
+            # A store that is locked for long or gone: the main thread meets the same, and says so.
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(self._open()) as db, db:
+                db.execute("UPDATE leases SET renewed = ? WHERE owner = ?", (time.time(), self._owner))
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=rw", timeout=LEASE_SECONDS / 2, uri=True)
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join()
 
 
 class _Transaction:
     """Takes the write lock at once, so that what is read inside cannot change before it is written."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, db: sqlite3.Connection, kind: str = "IMMEDIATE") -> None:
+        self._db, self._kind = db, kind
 
     def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(f"BEGIN {self._kind}")
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._db.execute("ROLLBACK" if kind else "COMMIT")
 
 
-def _alive(host: str, pid: int, started: str, renewed: float) -> bool:
-    """Whether the holder of a lease still runs. On this machine that can be seen; of another one only heard."""
-    if host != socket.gethostname():
-        return time.time() - renewed < LEASE_SECONDS
+def _place() -> str:
+    """Where numbers of processes mean the same: the machine, and the container in it."""
+    try:
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux
+        return socket.gethostname()
+
+
+def _runs(pid: int, started: str) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -251,22 +345,3 @@ def _started(pid: int) -> str:
     except (OSError, ValueError):
         return ""
     return "ended" if state in "ZX" else rest[18]
-
-
-# The arrays of a `Trace`, in order, little-endian.
-_CURVES = ("<i4", "<f8", "<f8", "<f4", "<f4")
-
-
-def _pack(trace: Trace) -> bytes:
-    arrays = zip(vars(trace).values(), _CURVES, strict=True)
-    return zlib.compress(b"".join(np.asarray(array, kind).tobytes() for array, kind in arrays), 9)
-
-
-def _unpack(blob: bytes) -> Trace:
-    content = zlib.decompress(blob)
-    widths = [np.dtype(kind).itemsize for kind in _CURVES]
-    count, start, arrays = len(content) // sum(widths), 0, []
-    for kind, width in zip(_CURVES, widths, strict=True):
-        arrays.append(np.frombuffer(content, kind, count, start))
-        start += count * width
-    return Trace(*arrays)

@@ -159,12 +159,12 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
             "Verdicts by pairs are anytime-valid: a cell's training stopped where its evidence sufficed. The intervals "
             "take no account of that; they describe."
         )
-    if any(v.question.tabled and v.question.paired and not v.question.sequential for v in verdicts):
+    if any(v.tabled and v.question.paired and not v.question.sequential for v in verdicts):
         lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:
-        tabled = v.question.tabled
+        tabled = v.tabled
         if v.status is not Status.SUPPORTED or v.inverted or not tabled:
             lines.append(f"{v.id}: {v.reason}" + f" ({v.question.scope})" * bool(v.question.scope and not tabled))
     return lines
@@ -174,14 +174,14 @@ def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> s
     """The tables of all claims, in `width` columns but at least 112."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False)
-    tabled = [v for v in verdicts if v.question.tabled]
+    tabled = [v for v in verdicts if v.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
         console.print(table([v for v in tabled if v.claim == claim]))
     for arms in dict.fromkeys(v.arms for v in tabled):
         mine = [v for v in tabled if v.arms == arms]
         if len({v.question.protocol for v in mine}) > 1:
             console.print(protocols(mine))
-    if others := [v for v in verdicts if not v.question.tabled]:
+    if others := [v for v in verdicts if not v.tabled]:
         console.print(claims(others))
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 

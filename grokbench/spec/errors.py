@@ -7,7 +7,7 @@ class UsageError(ValueError):
     """What the user gave cannot be used. The text is one whole sentence; the command line exits with code 2."""
 
 
-class MachineError(RuntimeError):
+class MachineError(Exception):
     """The machine, or a file on it, failed: nothing is known of any claim. The command line exits with code 4."""
 
 

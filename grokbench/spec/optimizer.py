@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from grokbench.spec.errors import require, whole
+from grokbench.spec.errors import UsageError, require, whole
+from grokbench.spec.fields import frozen
 
 Scalar = float | int | bool | str | None
 Value = Scalar | tuple[Any, ...]
@@ -30,7 +31,8 @@ def _finite(value: object) -> bool:
 class OptimizerSpec:
     """An optimizer by name, with every hyperparameter that it is called with.
 
-    Make one with `grokbench.spec.registry.parse`, which checks the names and fills in the defaults. `warmup`
+    Make one with `grokbench.spec.registry.parse`, which checks the names and fills in the defaults. Hyperparameters
+    are kept in the order of their names, so that equal settings have one digest, however they were given. `warmup`
     is the number of steps over which the rate rises linearly. `filter` is what is done to the gradient before, as
     `name(key=value, …)`. `matrices_only` marks a plug-in that takes the hidden matrices and leaves the rest to AdamW.
     `fingerprint` is a hash of a plug-in's source, so that a changed optimizer is never answered with the records of
@@ -47,7 +49,15 @@ class OptimizerSpec:
 
     def __post_init__(self) -> None:
         whole("warmup", self.warmup, 0)
-        for name, value in self.hyperparameters:
+        given = dict(self.hyperparameters)
+        require(len(given) == len(self.hyperparameters), f"{self.name}: a hyperparameter is given twice")
+        try:
+            ordered = tuple((name, frozen(value)) for name, value in sorted(given.items()))
+        except TypeError as error:
+            kinds = "numbers, texts, truths, None and tuples of them"
+            raise UsageError(f"{self.name}: hyperparameters are {kinds}, not {error.args[0]!r}") from None
+        object.__setattr__(self, "hyperparameters", ordered)  # equal settings are equal, in whatever order
+        for name, value in ordered:
             valid, rule = _finite(value), "finite"
             if name in RATES and value is not None:
                 valid, rule = valid and isinstance(value, int | float) and value >= 0, "finite and not negative"
@@ -56,10 +66,9 @@ class OptimizerSpec:
     def __getitem__(self, name: str) -> Any:
         return dict(self.hyperparameters)[name]
 
-    def having(self, name: str, value: Any) -> OptimizerSpec:
-        """The same with another value of a hyperparameter. Raises `UsageError` for one that no optimizer takes."""
-        changed = {**dict(self.hyperparameters), name: value}
-        return dataclasses.replace(self, hyperparameters=tuple(sorted(changed.items())))
+    def having(self, **values: Any) -> OptimizerSpec:
+        """The same with other values of hyperparameters. Raises `UsageError` for one that no optimizer takes."""
+        return dataclasses.replace(self, hyperparameters=tuple({**dict(self.hyperparameters), **values}.items()))
 
     def __str__(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self.hyperparameters]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+from grokbench.spec.fields import frozen
 
 ENTRY_POINTS = "grokbench.optimizers"
 
@@ -127,7 +128,7 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
         for key, value in given.items():
             choose(f"hyperparameter of {name}", key, (*defaults, "warmup", "filter"))
             _check(name, key, value)
-        return OptimizerSpec(name, tuple(sorted({**defaults, **given}.items())), warmup, filtered)  # type: ignore[arg-type]
+        return OptimizerSpec(name, tuple({**defaults, **given}.items()), warmup, filtered)  # type: ignore[arg-type]
     if ":" not in name:
         choose("optimizer", name, (*names(), "package.module:Attribute"))
     attribute = load(name)
@@ -140,7 +141,7 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters = tuple(sorted(given.items()))
+    hyperparameters = tuple(given.items())
     return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(target(name)))  # type: ignore[arg-type]
 
 
@@ -174,14 +175,6 @@ def split(text: str) -> tuple[str, dict[str, Value]]:
             f"cannot read the optimizer {text!r}: write it as name or name(key=value, …), with literal values"
         ) from None
     return name, given
-
-
-def frozen(value: Any) -> Value:
-    if isinstance(value, list | tuple):
-        return tuple(frozen(v) for v in value)
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise TypeError(value)
 
 
 def target(name: str) -> str:

@@ -12,8 +12,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from grokbench.spec import fields
 from grokbench.spec.criterion import GrokCriterion
-from grokbench.spec.errors import choose, whole
+from grokbench.spec.errors import UsageError, choose, whole
 from grokbench.spec.model import ModelSpec
 from grokbench.spec.optimizer import OptimizerSpec
 from grokbench.spec.task import TaskSpec
@@ -60,6 +61,16 @@ class RunSpec:
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        """What `to_json` has written. Raises `UsageError` for anything else, and for a field that is not known here."""
+        try:
+            return fields.read(cls, json.loads(text), strict=True)
+        except UsageError:
+            raise
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UsageError(f"cannot read the run {text:.60}: {error}") from None
 
 
 @functools.lru_cache(maxsize=1 << 16)  # verdicts ask for the same ones again and again

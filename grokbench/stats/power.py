@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from grokbench.stats import sequential
-from grokbench.stats.paired import sign_patterns
+from grokbench.stats.permutation import sign_patterns
 
 PATHS = 1_000
 MOST = 400  # pairs that are looked for

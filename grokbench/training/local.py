@@ -111,12 +111,11 @@ class Executor:
         return self._store.get(wanted, self._since)
 
     def _look(self, *, always: bool) -> None:
-        """Now and then, say that this process is alive, and see which runs others have finished."""
+        """Now and then, see which runs others have finished."""
         if not always and time.monotonic() < self._looked + LOOK_SECONDS:
             return
         self._looked = time.monotonic()
         self._held.clear()
-        self._store.renew()
         elsewhere = self._store.known(set(self._asked) - self._done, self._since)
         self._done |= elsewhere
         for pack in self._packs.values():

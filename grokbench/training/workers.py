@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from grokbench.records.store import Store
 from grokbench.spec import RunSpec, UsageError
 from grokbench.training.local import Executor
 
+END_SECONDS = 3.0  # for a worker to give its leases back once it is told to end; after that it is killed
 RUNS_PER_WORKER = 4  # starting a process takes as long as training about so many small runs for a second
 
 
@@ -51,31 +53,35 @@ class Workers:
         return any(process.poll() is None for process in self._processes)
 
     def close(self) -> None:
-        """End them. Their leases end with them, as the store sees that the processes are gone."""
+        """End them: they give their leases back. One that does not end soon, say in foreign code, is killed."""
         for process in self._processes:
             assert process.stdin
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
+        end = time.monotonic() + END_SECONDS
         for process in self._processes:
-            process.wait()
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def main() -> None:
     """What a worker does: read its order, train, and end when its standard input does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it to end
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C elsewhere: leases are given back
     size = int.from_bytes(sys.stdin.buffer.read(8), "little")
     path, runs, store_path, since = pickle.loads(sys.stdin.buffer.read(size))
     sys.path[:] = path
 
     def end_with_parent() -> None:
         os.read(sys.stdin.fileno(), 1)  # nothing more is written, so this returns at the end
-        os._exit(0)  # leases of a process that is gone are free
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(END_SECONDS)
+        os._exit(1)  # it is busy for too long; leases of a process that is gone are free
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    store = Store(store_path)
-    try:
+    # What is wrong with a plug-in the process that started this one meets as well, and reports it.
+    with contextlib.suppress(UsageError, KeyboardInterrupt), Store(store_path) as store:
         Executor(store, "cpu", since=since).records(runs)
-    except UsageError:
-        pass  # the process that started this one meets the same, and reports it
-    finally:
-        store.close()

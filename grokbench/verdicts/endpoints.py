@@ -17,9 +17,9 @@ from grokbench.claims import Audit, Question
 from grokbench.claims.claim import Cell
 from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
-from grokbench.stats import paired, sequential
+from grokbench.stats import paired, permutation, sequential
 from grokbench.stats.paired import Floats
-from grokbench.verdicts.pairs import Evidence, Sample, in_order, stack, sums
+from grokbench.verdicts.pairs import Evidence, in_order, stack, stack_arms, sums
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -29,48 +29,40 @@ Tested = tuple[float, float, str]
 
 
 class Endpoint:
-    """One kind of test. meaning: what supports the claim, for a reader. timed: it compares grok times."""
+    """One kind of test. meaning: what supports the claim, for a reader. timed: it compares grok times. tabled: its
+    verdicts have a table of their own, cell by cell, with the ratio of sustained times beside.
+    """
 
     timed = False
     ratio_name = "time"
 
-    def __init__(self, name: str, meaning: str) -> None:
-        self.name, self.meaning = name, meaning
+    def __init__(self, name: str, meaning: str, *, tabled: bool = False) -> None:
+        self.name, self.meaning, self.tabled = name, meaning, tabled
 
     def value(self, record: Record, never: float) -> float:
         """What is compared of a run; NaN where nothing is known."""
         return record.time.epoch or never
 
-    def times(self, sample: Sample) -> Floats:
-        """(n,) the times of which ratios are made."""
-        return sample.first
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+        """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
 
-    def stacked(self, cells: Sequence[Evidence]) -> tuple[list[Floats], list[Floats]]:
-        """The times of candidate and baseline, as `stack` gives them."""
-        return stack(cells, lambda e: self.times(e.candidate)), stack(cells, lambda e: self.times(e.baseline))
-
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> tuple[Floats, Floats]:
-        """(n,) forward and reverse differences, see `Evidence`; here of log times."""
-        gap = np.log(candidate) - np.log(baseline)
-        gap = np.where(abs(gap - np.log(margin)) < 1e-12, 0.0, gap - np.log(margin))
-        gap = np.where((baseline >= never) & (candidate >= never), 0.0, gap)
-        # A censored time is later than it looks. Where that leaves the side of the margin open, as it can if the margin
-        # is not 1, the pair counts against the claim, and against its reverse.
-        return np.where(candidate >= never, abs(gap), gap), np.where(baseline >= never, -abs(gap), gap)
+        Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
+        margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
+        """
+        end = never * min(1.0, margin)
+        gap = np.log(np.minimum(candidate, end)) - np.log(np.minimum(margin * baseline, end))
+        return np.where(abs(gap) < 1e-12, 0.0, gap)  # margin · T rounds
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
         if not question.paired:
             candidate, baseline = [np.log(e.candidate.value) for e in cells], [np.log(e.baseline.value) for e in cells]
-            return *paired.shuffle(candidate, baseline, rng), ""
-        forward, reverse = sums(cells, lambda e: e.forward), sums(cells, lambda e: e.reverse)
+            return *permutation.shuffle(candidate, baseline, rng), ""
+        blocks = sums(cells, lambda e: e.differences)
         if question.sequential:
-            return sequential.p_value(in_order(forward)), sequential.p_value(-in_order(reverse)), ""
-        ahead, behind = np.concatenate(forward), np.concatenate(reverse)
-        p, p_reverse = paired.sign_flip(ahead, rng)
-        if not np.array_equal(ahead, behind):
-            _, p_reverse = paired.sign_flip(behind, rng)
-        return p, p_reverse, ""
+            came = in_order(blocks)
+            return sequential.p_value(came), sequential.p_value(-came), ""
+        return *permutation.sign_flip(np.concatenate(blocks), rng), ""
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a ratio, if the endpoint has one."""
@@ -97,15 +89,17 @@ class Time(Endpoint):
 
     timed = True
 
-    def __init__(self, name: str, meaning: str, time: Callable[[GrokTime], int | None]) -> None:
-        super().__init__(name, meaning)
+    def __init__(
+        self, name: str, meaning: str, time: Callable[[GrokTime], int | None], *, tabled: bool = False
+    ) -> None:
+        super().__init__(name, meaning, tabled=tabled)
         self._time = time
 
     def value(self, record: Record, never: float) -> float:
         return self._time(record.time) or never
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
-        return paired.restricted_ratio(*self.stacked(cells))
+        return paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never
@@ -120,11 +114,6 @@ class Time(Endpoint):
         return self.shown_ratio(v)
 
 
-class SustainedTime(Time):
-    def times(self, sample: Sample) -> Floats:
-        return sample.sustained
-
-
 class Count(Endpoint):
     """Something happens more often, or more of it. of: the number of a run, NaN where nothing is known of one."""
 
@@ -135,9 +124,8 @@ class Count(Endpoint):
     def value(self, record: Record, never: float) -> float:
         return self._of(record)
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> tuple[Floats, Floats]:
-        gap = np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
-        return gap, gap
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+        return np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
 
     def finding(self, v: Verdict) -> str:
         shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
@@ -161,7 +149,7 @@ class Spread(Endpoint):
         never: dict[object, list[float]] = {}
         for e in cells:
             never.setdefault(e.block, []).append(e.never)
-        candidate, baseline = stack(cells, lambda e: e.candidate.first), stack(cells, lambda e: e.baseline.first)
+        candidate, baseline = stack_arms(cells, lambda sample: sample.first)
         return *paired.spread(candidate, baseline, list(never.values()), rng), ""
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
@@ -190,7 +178,7 @@ class Interaction(Endpoint):
         pair of softmaxes has to pass, and there are two signs; for the reverse, one pair has to differ by more than the
         mean effect of either sign, and there are as many as ordered pairs. Both are corrected by Bonferroni.
         """
-        effects = [e for e in stack(cells, lambda e: e.forward) if len(e) > 1]
+        effects = [e for e in stack(cells, lambda e: e.differences) if len(e) > 1]
         if not effects or len({len(e) for e in effects}) > 1:
             return 1.0, 1.0, "needs the same softmaxes for every task"
         rows = np.concatenate([e.T for e in effects])
@@ -198,7 +186,8 @@ class Interaction(Endpoint):
         count = rows.shape[1]
         pairs = [(s, t) for s in range(count) for t in range(count) if s != t]
         signs: list[list[tuple[float, float]]] = [
-            [paired.sign_flip(sign * rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs] for sign in (1, -1)
+            [permutation.sign_flip(sign * rows.mean(1) + rows[:, s] - rows[:, t], rng) for s, t in pairs]
+            for sign in (1, -1)
         ]
         p = 2 * min(max(less for less, _ in found) for found in signs)
         p_reverse = len(pairs) * min(max(plus[1], minus[1]) for plus, minus in zip(*signs, strict=True))
@@ -240,8 +229,8 @@ def smallest_t(p: float) -> float:
 ENDPOINTS: dict[str, Endpoint] = {
     endpoint.name: endpoint
     for endpoint in (
-        Time("first", "its first crossing is earlier", lambda time: time.epoch),
-        SustainedTime("sustained", "its sustained grok time is earlier", lambda time: time.held),
+        Time("first", "its first crossing is earlier", lambda time: time.epoch, tabled=True),
+        Time("sustained", "its sustained grok time is earlier", lambda time: time.held),
         Reached("reached", "it groks more often", lambda record: float(record.time.epoch is not None)),
         Count(
             "below",

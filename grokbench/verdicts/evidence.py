@@ -73,7 +73,7 @@ def stops(claim: Claim, evidence: Evidence) -> bool:
     """Whether a sequential test of this cell has reached its corrected level, on either side."""
     if not claim.sequential:
         return False
-    return min(sequential.p_value(evidence.forward), sequential.p_value(-evidence.reverse)) <= claim.bound
+    return min(sequential.p_value(evidence.differences), sequential.p_value(-evidence.differences)) <= claim.bound
 
 
 def pairs_of(claim: Claim, cell: Cell, count: int, arms: Sequence[Arm | None], records: Records) -> Evidence:
@@ -104,5 +104,5 @@ def compare(
 ) -> Evidence:
     """The differences, pair by pair, that the endpoint `test` looks at. order: see `Evidence`; one by one, if None."""
     order = np.arange(len(baseline.value)) if order is None else order
-    forward, reverse = ENDPOINTS[test].differences(baseline.value, candidate.value, never, margin)
-    return Evidence(cell, block, baseline, candidate, never, forward, reverse, settings, order)
+    differences = ENDPOINTS[test].differences(baseline.value, candidate.value, never, margin)
+    return Evidence(cell, block, baseline, candidate, never, differences, settings, order)

@@ -27,9 +27,8 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Both arms in one cell. block: cells of one block share random streams, replica by replica. never: the restricted
-    time of a run that did not grok. forward, reverse: (n,) differences, negative where the pair is for the claim,
-    positive where it is against it; they differ where a censored time leaves open on which side of the margin it lies.
-    settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
+    time of a run that did not grok. differences: (n,) negative where a pair is for the claim, positive where it is
+    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
     """
 
     cell: Cell | str
@@ -37,8 +36,7 @@ class Evidence:
     baseline: Sample
     candidate: Sample
     never: float
-    forward: Floats
-    reverse: Floats
+    differences: Floats
     settings: tuple[str, ...]
     order: NDArray[np.intp]
 
@@ -58,6 +56,11 @@ def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list
             row[np.searchsorted(places, order)] = value
         stacked.append(array)
     return stacked
+
+
+def stack_arms(cells: Sequence[Evidence], pick: Callable[[Sample], Floats]) -> tuple[list[Floats], list[Floats]]:
+    """The same of the candidate's samples, and of the baseline's."""
+    return stack(cells, lambda e: pick(e.candidate)), stack(cells, lambda e: pick(e.baseline))
 
 
 def sums(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:

@@ -1,16 +1,13 @@
-"""Verdicts on anyone's grok times: a CSV file with the columns cell, arm, replica, time and event. Torch-free.
+"""Verdicts on anyone's grok times. Torch-free.
 
-event is 1 where the time was reached and 0 where the run was stopped at it without (censored). Replicas of one number
-are taken to share their random stream in every arm and cell.
+Replicas of one number are taken to share their random stream in every arm and cell.
 """
 
 from __future__ import annotations
 
-import csv
-import math
+import difflib
 from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,62 +15,8 @@ from grokbench.claims import Comparison
 from grokbench.spec import UsageError
 from grokbench.verdicts.evidence import compare
 from grokbench.verdicts.pairs import Evidence, Sample
+from grokbench.verdicts.reading import Row, arms_of, short
 from grokbench.verdicts.verdict import Verdict, judge, pool
-
-LATEST = 1e15
-COLUMNS = ("cell", "arm", "replica", "time", "event")
-
-
-class Row(NamedTuple):
-    """One run; `line` is that of the file."""
-
-    line: int
-    cell: str
-    arm: str
-    replica: str
-    time: float
-    event: bool
-
-
-def read(path: str) -> list[Row]:
-    """The rows of the file. Raises `UsageError` that names the line of what is wrong."""
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            if lacking := [c for c in COLUMNS if c not in reader.fieldnames]:
-                raise UsageError(f"{path} has no column {lacking[0]!r}: it needs {','.join(COLUMNS)}")
-            rows = [_row(path, reader.line_num, content) for content in reader]
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is not a CSV file: {error}") from None
-    if not rows:
-        raise UsageError(f"{path} has no rows")
-    return rows
-
-
-def _row(path: str, line: int, content: dict[str, str | None]) -> Row:
-    def refuse(why: str) -> UsageError:
-        return UsageError(f"{path}, line {line}: {why}")
-
-    values = {name: (content.get(name) or "").strip() for name in COLUMNS}
-    for name, value in values.items():
-        if not value:
-            raise refuse(f"{name} is empty")
-    try:
-        time = float(values["time"])
-    except ValueError:
-        time = math.nan
-    if "_" in values["time"]:
-        time = math.nan
-    if not math.isfinite(time):
-        raise refuse(f"time must be a number, not {values['time']!r}")
-    if not 0 < time <= LATEST:
-        raise refuse(f"time must be above 0 and at most {LATEST:g}, not {values['time']}")
-    if values["event"] not in ("0", "1"):
-        raise refuse(f"event must be 1 (reached) or 0 (censored), not {values['event']!r}")
-    return Row(line, values["cell"], values["arm"], values["replica"], time, values["event"] == "1")
 
 
 def verdicts_of(
@@ -85,11 +28,13 @@ def verdicts_of(
     censoring time or censored at different ones, and a baseline that is not there.
     """
     rows = list(rows)
-    arms = list(dict.fromkeys(row.arm for row in rows))
+    arms = arms_of(rows)
     if len(arms) < 2:
-        raise UsageError(f"a comparison needs two arms, not only {arms[0]!r}")
+        raise UsageError(f"a comparison needs two arms, not only {short(arms[0])}")
     if baseline is not None and baseline not in arms:
-        raise UsageError(f"unknown arm {baseline!r}: choose from {', '.join(arms)}")
+        near = difflib.get_close_matches(baseline, arms, 1, 0.5)
+        asked = f" (is {short(near[0])} meant?)" if near else ""
+        raise UsageError(f"unknown arm {short(baseline)}{asked}: choose from {', '.join(map(short, arms))}")
     if sequential and not paired:
         raise UsageError("anytime-valid verdicts are taken pair by pair: leave out --unpaired or --early-stop")
     first = baseline or arms[0]
@@ -115,12 +60,36 @@ def verdicts_of(
             )
             both = [(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell]) for cell in never]
             numbers = sorted({r for own, other, _ in both for r in (*own, *other)}, key=_natural)
-            cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] or cell[1]]
+            cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] and cell[1]]
             if not cells:
                 raise UsageError(f"the arms {first} and {arm} have no cell in common")
             verdicts += judge(question, cells, len(cells))
             verdicts += [pool(question, cells)] if len(cells) > 1 else []
     return verdicts
+
+
+def remarks(rows: Iterable[Row], baseline: str | None) -> list[str]:
+    """What a reader has to know of the comparisons before the tables: cells that they leave out."""
+    rows = list(rows)
+    arms = arms_of(rows)
+    first = baseline or arms[0]
+    has = {arm: {row.cell for row in rows if row.arm == arm} for arm in arms}
+    lines = []
+    for arm in arms:
+        lacking = [
+            cell for cell in dict.fromkeys(row.cell for row in rows) if (cell in has[arm]) != (cell in has[first])
+        ]
+        if arm != first and lacking:
+            cells = ", ".join(map(short, lacking))
+            lines.append(f"{arm} against {first} leaves out {cells}: only one of them has runs there")
+    return lines
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    """Whether both were reached between evaluations that overlap, so that nobody knows which was earlier."""
+    if one.before is None or other.before is None:
+        return False
+    return one.before < other.time and other.before < one.time
 
 
 def _censoring(rows: Iterable[Row]) -> dict[str, float]:
@@ -169,8 +138,6 @@ def _evidence(
                         f"line {row.line}: replica {replica} of {row.arm} in {row.cell} has no partner of {arm}; "
                         "--unpaired compares without pairs"
                     )
-    elif not baseline or not candidate:
-        raise UsageError(f"line {here.line}: {here.cell} has runs of one arm alone")
 
     def sample(own: dict[str, Row]) -> Sample:
         ordered = [own[replica] for replica in numbers if replica in own]
@@ -179,7 +146,8 @@ def _evidence(
 
     samples = sample(baseline), sample(candidate)
     if paired:
-        order = np.array([i for i, replica in enumerate(numbers) if replica in baseline])
-        return compare("first", 1.0, here.cell, "all", *samples, never, order=order)
-    nothing = np.zeros(len(baseline))
-    return Evidence(here.cell, "all", *samples, never, nothing, nothing, (), np.arange(len(baseline)))
+        shared = [(i, replica) for i, replica in enumerate(numbers) if replica in baseline]
+        found = compare("first", 1.0, here.cell, "all", *samples, never, order=np.array([i for i, _ in shared]))
+        ties = np.array([_overlap(baseline[replica], candidate[replica]) for _, replica in shared])
+        return replace(found, differences=np.where(ties, 0.0, found.differences))
+    return Evidence(here.cell, "all", *samples, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))

@@ -10,10 +10,10 @@ from enum import Enum
 
 import numpy as np
 
-from grokbench.claims import Cell, Question
+from grokbench.claims import Cell, Comparison, Question
 from grokbench.stats import paired, power, sequential
 from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
-from grokbench.verdicts.pairs import Evidence, stack
+from grokbench.verdicts.pairs import Evidence, stack, stack_arms
 
 
 class Status(Enum):
@@ -76,6 +76,11 @@ class Verdict:
         return ENDPOINTS[self.question.test]
 
     @property
+    def tabled(self) -> bool:
+        """Whether it is shown cell by cell, in a table of its claim."""
+        return self.endpoint.tabled and self.question.pooled
+
+    @property
     def id(self) -> str:
         return f"{self.claim}[{self.cell or 'pooled'}]"
 
@@ -108,6 +113,8 @@ class Verdict:
         return line
 
     def _why_undecided(self) -> str:
+        if self.endpoint.timed and self.pairs and self.ratio is None:
+            return "no run reached it; raise the budget"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
         most = sequential.fewest(self.level / self.cells) if self.question.sequential else 0
         least = 2.0**-self.pairs * self.cells
@@ -154,7 +161,7 @@ def _decide(verdict: Verdict, p: float, p_reverse: float, e: Evidence | None) ->
 
 def _more(verdict: Verdict, e: Evidence) -> int | None:
     """Pairs that would decide a cell with a probability of 80 % if they went on as those so far."""
-    side = e.forward if verdict.p <= verdict.p_reverse else -e.reverse
+    side = e.differences if verdict.p <= verdict.p_reverse else -e.differences
     wins, losses, n = int((side < 0).sum()), int((side > 0).sum()), len(side)
     level, ties = verdict.level / verdict.cells, 1 - (wins + losses) / n
     if verdict.question.sequential:
@@ -172,7 +179,8 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
 
     Random draws are the same whenever the same thing is judged again.
     """
-    text = f"{question.name} {[str(e.cell) for e in cells]}"
+    # Names in a table are the writer's choice: they move no number.
+    text = "" if isinstance(question, Comparison) else f"{question.name} {[str(e.cell) for e in cells]}"
     rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
     endpoint = ENDPOINTS[question.test]
     p, p_reverse, note = endpoint.test(question, cells, rng)
@@ -181,26 +189,29 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
     arms = [e.baseline for e in cells], [e.candidate for e in cells]
     never = [e.never for e in cells]
     reached = [[s.first < end for s, end in zip(arm, never, strict=True)] for arm in arms]
-    medians = {}
+    medians, attained = {}, False
     for label, arm in zip(question.labels, arms, strict=True):
         counted = [endpoint.counts(s.value, end) for s, end in zip(arm, never, strict=True)]
         medians[label] = paired.median(np.concatenate([s.value for s in arm]), np.concatenate(counted))
+        attained = attained or any(c.any() for c in counted)
     rate, rate_interval, interval, sustained = None, None, None, None
     if question.paired:
         rate, rate_interval = paired.rate_difference(
             stack(cells, lambda e: (e.candidate.first < e.never).astype(float)),
             stack(cells, lambda e: (e.baseline.first < e.never).astype(float)),
         )
-        interval = paired.ratio_interval(*endpoint.stacked(cells), rng) if endpoint.timed else None
-    if question.test == "first" and not any(np.isnan(e.baseline.sustained).all() for e in cells):
-        sustained = ENDPOINTS["sustained"].ratio(cells)
+        interval = (
+            paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng) if endpoint.timed and attained else None
+        )
+    if endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells):
+        sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
     return Verdict(
         question,
         None,
-        sum(len(e.forward) for e in cells),
+        sum(len(e.differences) for e in cells),
         p,
         p_reverse,
-        ratio=endpoint.ratio(cells),
+        ratio=endpoint.ratio(cells) if attained or not endpoint.timed else None,
         interval=interval,
         logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
         runs={label: sum(map(len, r)) for label, r in zip(question.labels, reached, strict=True)},

@@ -132,7 +132,7 @@ def test_json_has_the_documented_form(capsys):
         (["--threads", "100000"], "threads must be at least 1 and at most "),
         (["--device", "tpu"], "unknown device 'tpu': choose from auto, cpu, cuda"),
         (["--json", "no/such/folder.json"], "cannot write no/such/folder.json"),
-        (["--store", "."], "cannot write the store "),
+        (["--store", "."], " is a folder: give a file as the store"),
         (["--optimizer", f"muon(lr=1{'0' * 400})", "--optimizer", "adamw"], "muon: lr must be finite and not negative"),
     ],
 )

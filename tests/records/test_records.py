@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ def test_records_come_back_without_their_curves(tmp_path):
         assert len(again.trace.epoch) == 0
         for ours, theirs in zip(again.diagnostics, record.diagnostics, strict=True):
             assert dataclasses.astuple(ours) == pytest.approx(dataclasses.astuple(theirs), rel=1e-5)
+
+
+def test_a_file_without_names_is_read(tmp_path):
+    line = ["0" * 32, 0, "grokked", 30, 5, 12, 14, 3, 1.25, 1700000000, [[12.0, 1.5, 7.25, 30.1, 0.1, 0.001, 0.3]]]
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps([MACHINE.as_dict()]) + "\n" + json.dumps(line) + "\n")
+    (record,) = jsonl.load(path).values()
+    assert (record.time, record.provenance, record.diagnostics[0].weight_norm) == (TIME, MACHINE, 30.1)
+
+
+def test_a_quantity_of_a_later_version_is_left_out(tmp_path):
+    path = tmp_path / "records.jsonl"
+    jsonl.save(path, [Record(spec().digest, TIME, trace(), STATES[:1], 1.25, 1.7e9, MACHINE)])
+    head, line = map(json.loads, path.read_text().splitlines())
+    head["diagnostics"].append("sharpness")
+    line[head["columns"].index("diagnostics")][0].append(3.5)
+    path.write_text(json.dumps(head) + "\n" + json.dumps(line) + "\n")
+    (record,) = jsonl.load(path).values()
+    assert record.diagnostics[0].weight_norm == pytest.approx(STATES[0].weight_norm)
 
 
 @pytest.mark.parametrize("content", ["", "[]\n[1, 2]\n", "no JSON", "[{}]\n"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sqlite3
@@ -60,22 +61,6 @@ def test_a_record_comes_back_in_every_bit(path: Path) -> None:
         assert bits(record.trace) == bits(curves)
         assert repr(record.diagnostics) == repr(STATES)
         reader.close()
-
-
-def test_a_store_of_the_first_schema_is_read_and_gets_diagnostics(path: Path) -> None:
-    store = Store(path)
-    store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
-    store.close()
-    db = sqlite3.connect(path)
-    db.execute("ALTER TABLE runs DROP COLUMN diagnostics")
-    db.execute("PRAGMA user_version = 1")
-    db.close()
-    store = Store(path)
-    assert store.get([spec().digest])[spec().digest].diagnostics == ()
-    store.put(spec(1), TIME, trace(), STATES, 1.25, MACHINE)
-    assert len(store.get([spec(1).digest])[spec(1).digest].diagnostics) == 2
-    assert store.get([spec().digest])[spec().digest].time == TIME
-    store.close()
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -167,15 +152,16 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(path: Path, content: bytes | s
 
 
 def test_a_folder_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot write the store"):
-        Store(tmp_path)
+    for write in (True, False):
+        with pytest.raises(UsageError, match="is a folder: give a file as the store"):
+            Store(tmp_path, write=write)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_path_below_a_file_cannot_be_made(path: Path) -> None:
     path.write_text("a file")
     for below in (path / "store", path / "deeper" / "store"):
-        with pytest.raises(UsageError, match="cannot make the folder of the store"):
+        with pytest.raises(UsageError, match=r"there is no folder .* for the store store: make it first"):
             Store(below)
     assert path.read_text() == "a file"
 
@@ -190,15 +176,71 @@ def test_an_unwritable_folder(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_missing_folders_are_made_and_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
-    deep = tmp_path / "a" / "b" / "store"
-    Store(str(deep)).close()
-    assert deep.exists()
+def test_a_missing_folder_is_not_made_and_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no folder .*a/b for the store x\.sqlite: make it first"):
+        Store(tmp_path / "a" / "b" / "x.sqlite")
+    assert list(tmp_path.iterdir()) == []
     empty = tmp_path / "empty"
     empty.touch()
     Store(empty).close()
-    Store(empty).close()
+    Store(str(empty)).close()
     assert empty.stat().st_size > 0
+
+
+def test_a_place_where_no_file_can_be_made_is_said_in_a_sentence() -> None:
+    with pytest.raises(UsageError, match=r"cannot open the store /proc/x\.sqlite: unable to open"):
+        Store("/proc/x.sqlite")
+
+
+def older(path: Path, version: int) -> None:
+    """Make a store one of an earlier schema, as far as its records go: diagnostics without names, or none."""
+    db = sqlite3.connect(path)
+    if version == 1:
+        db.execute("ALTER TABLE runs DROP COLUMN diagnostics")
+    else:
+        states = json.dumps([list(vars(state).values()) for state in STATES])
+        db.execute("UPDATE runs SET diagnostics = ?", (states,))
+    db.execute(f"PRAGMA user_version = {version}")
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("write", [True, False])
+def test_older_stores_are_read_and_changed_only_to_be_written(path: Path, version: int, write: bool) -> None:
+    with Store(path) as store:
+        store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
+    older(path, version)
+    before = path.read_bytes()
+    with Store(path, write=write) as store:
+        record = store.get([spec().digest])[spec().digest]
+        assert (record.time, repr(record.diagnostics)) == (TIME, repr(STATES if version == 2 else ()))
+    assert (path.read_bytes() == before) is not write
+
+
+def test_a_store_that_is_only_read_stays_as_it_is(path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no store"):
+        Store(path, write=False)
+    path.touch()
+    with Store(path, write=False) as store:
+        assert store.known([spec().digest]) == set()
+        assert store.get([spec().digest]) == {}
+    assert path.stat().st_size == 0
+    with Store(path) as store:
+        store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
+    before = path.read_bytes()
+    with Store(path, write=False) as store:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            store.put(spec(1), TIME, trace(), STATES, 1.25, MACHINE)
+        assert store.get([spec().digest])[spec().digest].trace == trace()
+    assert path.read_bytes() == before
+
+
+def test_a_store_that_is_gone_is_closed_without_another_error(path: Path) -> None:
+    store = Store(path)
+    assert store.claim(spec().digest)
+    path.write_bytes(b"truncated")
+    store.close()
 
 
 def test_what_one_claims_no_other_can(path: Path) -> None:
@@ -227,19 +269,39 @@ def test_what_is_finished_cannot_be_claimed(path: Path) -> None:
     theirs.close()
 
 
-def test_a_lease_of_another_machine_lasts_while_it_is_renewed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_from_elsewhere_is_void_once_it_stands_still(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock of who looks: that of the other may be wrong by years."""
     ours, theirs = Store(path), Store(path)
-    digest, now = spec().digest, time.time()
-    monkeypatch.setattr(store_module.socket, "gethostname", lambda: "elsewhere")
+    digest, clock = spec().digest, [0.0]
+    monkeypatch.setattr(store_module, "RENEW_SECONDS", 1000.0)
+    monkeypatch.setattr(store_module, "_place", lambda: "elsewhere")
+    monkeypatch.setattr(store_module.time, "time", lambda: 1e6)
     assert theirs.claim(digest)
     monkeypatch.undo()
-    for minutes, renewed in ((9, True), (18, False), (27, False)):
-        monkeypatch.setattr(store_module.time, "time", lambda minutes=minutes: now + 60 * minutes)
+    monkeypatch.setattr(store_module.time, "monotonic", lambda: clock[0])
+    for seconds, renewed in ((0, False), (9, True), (18, False), (29, False)):
+        clock[0] = float(seconds)
         if renewed:
-            theirs.renew()
-        assert ours.claim(digest) == (minutes == 27)
+            db = sqlite3.connect(path)
+            db.execute("UPDATE leases SET renewed = renewed + 1")
+            db.commit()
+            db.close()
+        assert ours.claim(digest) == (seconds == 29)
+    monkeypatch.undo()
     ours.close()
     theirs.close()
+
+
+def test_a_lease_is_renewed_while_its_holder_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "RENEW_SECONDS", 0.01)
+    with Store(path) as store:
+        assert store.claim(spec().digest)
+        db = sqlite3.connect(path)
+        seen, end = set(), time.monotonic() + 30
+        while len(seen) < 3 and time.monotonic() < end:
+            seen |= set(db.execute("SELECT renewed FROM leases"))
+        db.close()
+    assert len(seen) >= 3
 
 
 def test_the_lease_of_a_killed_process_is_void(path: Path) -> None:

@@ -296,3 +296,43 @@ def test_digest_and_key_are_the_same_in_every_process(seed: str) -> None:
 def test_importing_is_light(module: str, heavy: set[str]) -> None:
     loaded = python(f"import sys, {module}; print(*sys.modules)").split()
     assert heavy.isdisjoint(loaded)
+
+
+@given(st.permutations([("lr", 0.5), ("betas", (0.9, 0.98)), ("eps", 1e-8)]))
+def test_equal_settings_are_equal_in_whatever_order_they_are_given(given_: list[tuple[str, Any]]) -> None:
+    ordered = OptimizerSpec("adamw", (("betas", (0.9, 0.98)), ("eps", 1e-8), ("lr", 0.5)))
+    spec = OptimizerSpec("adamw", tuple(given_))
+    assert (spec, str(spec), hash(spec)) == (ordered, str(ordered), hash(ordered))
+    assert dataclasses.replace(RUN, optimizer=spec).digest == dataclasses.replace(RUN, optimizer=ordered).digest
+    assert spec.having(eps=1.0, lr=0.5) == ordered.having(eps=1.0)
+
+
+def test_a_setting_that_is_given_twice_or_cannot_be_kept_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^sgd: a hyperparameter is given twice$"):
+        OptimizerSpec("sgd", (("lr", 0.1), ("lr", 0.2)))
+    with pytest.raises(UsageError, match=r"^sgd: hyperparameters are numbers, .*, not \{'a': 1\}$"):
+        OptimizerSpec("sgd", (("lr", {"a": 1}),))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["add", "parity"])
+def test_a_run_is_read_back_from_its_json(name: str) -> None:
+    optimizer = OptimizerSpec("m:A", (("betas", (0.9, 0.98)), ("flag", True), ("lr", 1), ("none", None)), 5, "f(x=1)")
+    run = dataclasses.replace(RUN, task=task(name), optimizer=dataclasses.replace(optimizer, fingerprint="abc"))
+    again = RunSpec.from_json(run.to_json())
+    assert (again, again.digest, again.to_json()) == (run, run.digest, run.to_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c | {"colour": 1}, "RunSpec has no colour"),
+        (lambda c: c | {"task": c["task"] | {"base": 2}}, "TaskSpec has no base"),
+        (lambda c: c | {"batch": "many"}, "RunSpec.batch cannot be 'many'"),
+        (lambda c: c | {"batch": 0}, "batch must be a whole number of at least 1"),
+        (lambda c: {k: v for k, v in c.items() if k != "model"}, "RunSpec.model is missing"),
+        (lambda c: [c], "RunSpec has fields by name"),
+    ],
+)
+def test_what_is_no_run_is_not_read_as_one(change: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        RunSpec.from_json(json.dumps(change(json.loads(RUN.to_json()))))

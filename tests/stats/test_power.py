@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from grokbench.stats import paired, power, sequential
+from grokbench.stats import permutation, power, sequential
 
 
 def test_certain_wins_need_the_fewest_pairs():
@@ -33,7 +33,7 @@ def test_ties_and_losses_cost_pairs():
 def test_exact_power_is_that_of_the_sign_flip_test():
     rng = np.random.default_rng(5)
     n, gap, spread, level = 8, 0.3, 0.4, 0.05
-    hits = [paired.sign_flip(-rng.normal(gap, spread, n), rng)[0] <= level for _ in range(400)]
+    hits = [permutation.sign_flip(-rng.normal(gap, spread, n), rng)[0] <= level for _ in range(400)]
     assert power.flip_power(n, gap, spread, 0.0, level) == pytest.approx(np.mean(hits), abs=0.08)
 
 

@@ -5,17 +5,35 @@ from __future__ import annotations
 import pytest
 from scripts import load
 
+from grokbench.stats import paired, permutation
+from grokbench.verdicts.endpoints import ENDPOINTS
+
 null = load("null")
 
 TABLES = 40
-SLOW = ("sign flips, pooled", "spread, pooled")  # thousands of sampled patterns a table
+SLOW = ("spread, pooled", "interaction, pooled", "equal effects, pooled")  # many sampled patterns a table
+CASES = [
+    pytest.param(name, setting, id=f"{name}-{setting}")
+    for name, test in null.TESTS.items()
+    for setting in test.settings
+    if name != "log-rank, stratified"  # it does not know of pairs
+]
 
 
-@pytest.mark.parametrize("setting", null.NULLS, ids=str)
-@pytest.mark.parametrize("name", [n for n in null.TESTS if n != "log-rank, stratified"])
+@pytest.fixture(autouse=True)
+def few_patterns(monkeypatch):
+    monkeypatch.setattr(permutation, "RESAMPLES", null.PATTERNS)
+    monkeypatch.setattr(paired, "SWAPS", null.PATTERNS + 1)
+
+
+@pytest.mark.parametrize(("name", "setting"), CASES)
 def test_the_level_holds(name, setting):
     tables = TABLES // 4 if name in SLOW else TABLES
     assert max(null.rates(name, setting, tables)) <= null.most(tables)
+
+
+def test_every_endpoint_of_runs_is_simulated():
+    assert {getattr(test, "endpoint", "first") for test in null.TESTS.values()} == set(ENDPOINTS) - {"audit"}
 
 
 @pytest.mark.parametrize("name", list(null.TESTS)[:4])
@@ -26,3 +44,10 @@ def test_what_is_false_is_found(name):
 
 def test_the_bound_lies_above_the_level_by_chance_alone():
     assert null.LEVEL < null.most(2000) < 0.07 < null.most(100) < 0.16
+
+
+def test_an_interaction_is_found_on_either_side():
+    """Equal effects are less than the advantage; effects that cancel each other are more."""
+    equal, opposed = (null.Setting(0.0, effects=effects) for effects in ((-0.8, -0.8, -0.8), (-0.9, 0.0, 0.9)))
+    assert null.rates("interaction, pooled", equal, 6) == (1, 0)
+    assert null.rates("interaction, pooled", opposed, 6) == (0, 1)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judged import ADD, CI, EARLIER, FOUR, SIX, Times, claim, judge, pool, records_of, runs_of
 
-from grokbench.claims import Claim
+from grokbench.claims import Claim, Comparison
 from grokbench.stats import sequential
 from grokbench.verdicts import evidence
+from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.evidence import compare, gather
 from grokbench.verdicts.pairs import Sample
 from grokbench.verdicts.verdict import Status
@@ -30,24 +32,49 @@ def test_a_pair_counts_only_for_what_is_certain(baseline: int, candidate: int, m
     """Against the true times, of which those beyond the budget are hidden."""
     b, c = (np.array([min(t, BUDGET + 1.0)]) for t in (baseline, candidate))
     arms = (Sample(x, x, x) for x in (b, c))
-    e = compare("first", margin, "cell", "block", *arms, BUDGET + 1.0)
-    forward, reverse = float(e.forward[0]), float(e.reverse[0])
-    if forward < 0:
+    (found,) = compare("first", margin, "cell", "block", *arms, BUDGET + 1.0).differences
+    if found < 0:
         assert candidate < margin * baseline
-    if reverse > 0:
+    if found > 0:
         assert candidate > margin * baseline
-    if baseline <= BUDGET and candidate <= BUDGET:
-        assert forward == reverse == pytest.approx(np.log(candidate / (margin * baseline)), abs=1e-9)
-    assert (forward == reverse == 0) or not (baseline > BUDGET and candidate > BUDGET)
-    if margin == 1:
-        assert forward == reverse
+    seen = min(1.0, margin) * (BUDGET + 1)
+    assert found == pytest.approx(np.log(min(candidate, seen) / min(margin * baseline, seen)), abs=1e-9)
+
+
+TIMES = st.sampled_from([10.0, 40.0, 90.0, 100.0, 150.0, np.inf])
+
+
+@settings(deadline=None, max_examples=25)
+@example(pairs=[(20.0, np.inf)] * 6, margin=0.5, sequential=False)
+@example(pairs=[(90.0, np.inf)] * 6, margin=0.5, sequential=True)
+@example(pairs=[(90.0, np.inf)] * 6, margin=1.1, sequential=False)
+@given(
+    pairs=st.lists(st.tuples(TIMES, TIMES), min_size=6, max_size=6),
+    margin=st.sampled_from([0.5, 0.9, 1.0, 1.1, 2.0]),
+    sequential=st.booleans(),
+)
+def test_a_level_holds_exactly_on_the_margin_whatever_the_budget_hides(
+    pairs: list[tuple[float, float]], margin: float, sequential: bool
+) -> None:
+    """T_candidate and margin · T_baseline are exchangeable, so each of the 64 ways to deal them is as likely."""
+    asked = Comparison("", "", "", ("baseline", "candidate"), margin=margin, sequential=sequential)
+    found = []
+    for dealt in itertools.product([0, 1], repeat=6):
+        candidate = np.array([pair[swap] for pair, swap in zip(pairs, dealt, strict=True)])
+        baseline = np.array([pair[1 - swap] for pair, swap in zip(pairs, dealt, strict=True)]) / margin
+        arms = (Sample(x, x, x) for x in (np.where(t <= BUDGET, t, BUDGET + 1.0) for t in (baseline, candidate)))
+        e = compare("first", margin, "cell", "block", *arms, BUDGET + 1.0)
+        found.append(ENDPOINTS["first"].test(asked, [e], np.random.default_rng(0))[:2])
+    for side in np.array(found).T:
+        for p in side:
+            assert (side <= p).mean() <= p + 1e-12
 
 
 @pytest.mark.parametrize("test", ["reached", "below", "collapsed"])
 def test_more_supports_a_claim_of_more(test: str) -> None:
     arms = (Sample(np.ones(3), np.ones(3), np.array(v, float)) for v in ([0, 1, 5], [1, 1, 2]))
     e = compare(test, 1.0, "cell", "block", *arms, 101)
-    assert e.forward.tolist() == e.reverse.tolist() == [-1, 0, 3]
+    assert e.differences.tolist() == [-1, 0, 3]
 
 
 def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
@@ -59,7 +86,7 @@ def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
             records[run.digest] = dataclasses.replace(record, time=dataclasses.replace(record.time, below=7))
     e = gather(asked, ADD, records).evidence
     assert e
-    assert e.forward.tolist() == [-7, 0, 0]
+    assert e.differences.tolist() == [-7, 0, 0]
 
 
 def sequential_claim(replicas: int, cells: tuple = (ADD,)) -> Claim:

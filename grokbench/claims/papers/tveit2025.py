@@ -87,7 +87,6 @@ def claims(setup: Setup, baseline: Arm, candidate: Arm, protocol: str) -> list[C
                 "tveit2025-audit",
                 f"t = {REPORTED[0]} gives p = {REPORTED[1]}",
                 SOURCE,
-                test="audit",
                 reported=REPORTED,
                 asserted="tveit2025-audit" in setup.preset.asserted,
             )
