@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grokbench.claims import Cell
 from grokbench.gate.setting import EPOCHS, Setting
 from grokbench.records import codec, files
