@@ -123,8 +123,10 @@ class Session:
 
     def close(self) -> None:
         """End the workers and close the store."""
-        self._trainer.close()
-        self.store.close()
+        try:
+            self._trainer.close()
+        finally:
+            self.store.close()
 
     def train(self) -> None:
         """Train all that the selected cases need, one case after another; free slots take what comes later."""

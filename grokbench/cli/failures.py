@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
-import sqlite3
 import sys
 import traceback
 from typing import TextIO
 
 from grokbench.cli.common import INTERRUPTED, MACHINE, USAGE
-from grokbench.spec import MachineError, UsageError
+from grokbench.spec import MachineError, UsageError, machine_failed
 
 
-def explained(error: BaseException) -> tuple[int, str]:
-    """The exit code and the line for an error that ended a command."""
+def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:
+    """The exit code and the line for an error that ended a command. trains: the command keeps runs in a store."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    kept = "; finished runs are in the store" if trains else ""
     if isinstance(error, UsageError):
         return USAGE, f"error: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; finished runs are in the store"
+        return INTERRUPTED, f"interrupted{kept}"
     if isinstance(error, MachineError):
         return MACHINE, f"the machine failed: {error}"
-    # Out of memory on a device is torch's own class.
-    if isinstance(error, OSError | sqlite3.Error | MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return MACHINE, f"the machine failed: {text}; finished runs are in the store"
+    if machine_failed(error):
+        return MACHINE, f"the machine failed: {text}{kept}"
     return MACHINE, f"grokbench itself failed: {text}; --debug shows where"
 
 
-def report(error: BaseException, command: str, *, debug: bool) -> int:
+def report(error: BaseException, options: argparse.Namespace) -> int:
     """Say it, also to GitHub where a user can mend it; the exit code."""
-    code, line = explained(error)
-    if debug:
+    code, line = explained(error, trains=hasattr(options, "store"))
+    if getattr(options, "debug", False):
         traceback.print_exception(error, file=sys.stderr)
     with contextlib.suppress(OSError):  # nobody may be listening
         sys.stderr.write(f"grokbench: {line}\n")
         if code == USAGE:
             from grokbench.report import github
 
-            github.annotate([github.Note("error", command, str(error))], sys.stderr)
+            github.annotate([github.Note("error", f"grokbench {options.command}", str(error))], sys.stderr)
     return code
 
 
@@ -65,7 +65,7 @@ class Output(io.TextIOBase):
             self._lose()
 
     def isatty(self) -> bool:
-        return bool(self._stream) and self._stream is not None and self._stream.isatty()
+        return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
         if self._stream is None:
@@ -81,4 +81,6 @@ class Output(io.TextIOBase):
         stream, self._stream = self._stream, None
         with contextlib.suppress(OSError, ValueError):
             if stream:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)

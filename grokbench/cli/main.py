@@ -56,5 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = int(options.action(options))
             out.flush()
         except (Exception, KeyboardInterrupt) as error:
-            return failures.report(error, name, debug=getattr(options, "debug", False))
+            return failures.report(error, options)
     return code

@@ -50,7 +50,12 @@ def run(options: argparse.Namespace) -> int:
             raise
         except (Exception, KeyboardInterrupt) as error:  # what is finished is shown all the same
             failure = error
-        verdicts, runs = session.answers()
+        try:
+            verdicts, runs = session.answers()
+        except Exception:  # of a store that is gone or damaged; what failed first says more
+            if failure:
+                raise failure from None
+            raise
     out = output(options.json)
     out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
     github.annotate(summary.verdicts(verdicts, strict=options.strict), out)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from grokbench.session import Case, Session
     from grokbench.verdicts.verdict import Verdict
 
+GROK = {"grok", "grok_verdict", "grok_finding", "grok_gate", "grok_perf"}  # the fixtures here
 NOTE = "grok_note"  # property of a test that is to be annotated: level, title, text
 
 

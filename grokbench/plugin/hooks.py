@@ -14,7 +14,7 @@ import pytest
 
 from grokbench.options import BY_NAME, OPTIONS, settings
 from grokbench.plugin.asked import SESSION, alone, case_of, cases_of, checks, options_of, session_of
-from grokbench.plugin.fixtures import NOTE
+from grokbench.plugin.fixtures import GROK, NOTE
 from grokbench.plugin.fixtures import grok as grok
 from grokbench.plugin.fixtures import grok_finding as grok_finding
 from grokbench.plugin.fixtures import grok_gate as grok_gate
@@ -88,6 +88,18 @@ def _check(config: pytest.Config) -> None:
         files.check(path)
     if not config.option.collectonly:
         Store(options.store).close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failure of the machine is an error of the test, never its failure, also where the test itself asked us."""
+    report = yield
+    if call.when == "call" and call.excinfo and GROK.intersection(getattr(item, "fixturenames", ())):
+        from grokbench.spec import machine_failed
+
+        if machine_failed(call.excinfo.value):
+            report.when = "setup"  # what fails there is an error, for pytest, JUnit and xdist alike
+    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

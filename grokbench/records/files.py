@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,15 +11,27 @@ from grokbench.spec import UsageError
 
 
 def check(path: str) -> None:
-    """Raise `UsageError` if `path` ('-' is standard output) cannot be written, or is a store."""
-    if path != "-":
-        if Path(path).is_file() and Path(path).read_bytes()[:6] == b"SQLite":
-            raise UsageError(f"{path} is a database; it was left as it is")
-        try:
-            with Path(path).open("a"):
-                pass
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    """Make sure that a file can be written, and remove an older one, which would tell of another run.
+
+    '-' is standard output; devices and pipes are left as they are. Raises `UsageError` for a folder, a store, and a
+    place where nothing can be written.
+    """
+    if path == "-":
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+    if not target.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {target.parent}")
+    if target.is_file():
+        with target.open("rb") as file:
+            if file.read(6) == b"SQLite":
+                raise UsageError(f"{path} is a database; it was left as it is")
+    place = target.parent if target.is_file() or not target.exists() else target
+    if not os.access(place, os.W_OK):
+        raise UsageError(f"cannot write {path}: {place} may not be written to")
+    if target.is_file():
+        target.unlink()
 
 
 def write_line(path: str, content: object) -> None:

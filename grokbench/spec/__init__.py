@@ -4,6 +4,7 @@ from grokbench.spec.criterion import GrokCriterion as GrokCriterion
 from grokbench.spec.errors import MachineError as MachineError
 from grokbench.spec.errors import UsageError as UsageError
 from grokbench.spec.errors import choose as choose
+from grokbench.spec.errors import machine_failed as machine_failed
 from grokbench.spec.model import ALIGNMENT as ALIGNMENT
 from grokbench.spec.model import DTYPES as DTYPES
 from grokbench.spec.model import ModelSpec as ModelSpec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 
 class UsageError(ValueError):
     """What the user gave cannot be used. The text is one whole sentence; the command line exits with code 2."""
@@ -9,6 +11,12 @@ class UsageError(ValueError):
 
 class MachineError(Exception):
     """The machine, or a file on it, failed: nothing is known of any claim. The command line exits with code 4."""
+
+
+def machine_failed(error: BaseException) -> bool:
+    """Whether an error is the machine's: of a file, the memory or a database."""
+    kinds = MachineError | OSError | sqlite3.Error | MemoryError
+    return isinstance(error, kinds) or type(error).__name__ == "OutOfMemoryError"  # torch's own, on a device
 
 
 def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:

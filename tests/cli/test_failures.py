@@ -30,11 +30,11 @@ def fail(error: BaseException):
     ("error", "code", "line"),
     [
         (UsageError("no such thing"), 2, "grokbench: error: no such thing"),
-        (KeyboardInterrupt(), 130, "grokbench: interrupted; finished runs are in the store"),
+        (KeyboardInterrupt(), 130, "grokbench: interrupted"),
         (MachineError("a record is damaged"), 4, "grokbench: the machine failed: a record is damaged"),
         (sqlite3.OperationalError("database is locked"), 4, "the machine failed: OperationalError: database is locked"),
         (OSError(28, "No space left on device"), 4, "the machine failed: OSError: [Errno 28] No space left on device"),
-        (MemoryError(), 4, "grokbench: the machine failed: MemoryError; finished runs are in the store"),
+        (MemoryError(), 4, "grokbench: the machine failed: MemoryError"),
         (ZeroDivisionError("1/0"), 4, "grokbench itself failed: ZeroDivisionError: 1/0; --debug shows where"),
     ],
 )
@@ -91,3 +91,21 @@ def test_an_interrupted_or_full_output_leaves_the_stream_usable():
     assert out.write("lost") == 4
     assert not out.isatty()
     assert out.encoding == "utf-8"
+
+
+def test_a_failed_run_leaves_no_json_that_tells_of_another(tmp_path, tiny, monkeypatch, capsys):
+    path = tmp_path / "out.json"
+    path.write_text('{"verdicts": "of yesterday"}')
+    monkeypatch.setattr("grokbench.session.Session.train", fail(MemoryError()))
+    monkeypatch.setattr("grokbench.session.Session.answers", fail(sqlite3.OperationalError("gone")))
+    command = ["run", "--preset=tiny", f"--json={path}", f"--store={tmp_path / 's.sqlite'}"]
+    assert cli.main(command) == 4
+    assert "MemoryError; finished runs are in the store" in capsys.readouterr().err  # the first failure
+    assert not path.exists()
+
+
+def test_what_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, capsys):
+    for place, why in (("missing/out.json", "there is no folder"), (".", "it is a folder")):
+        assert cli.main(["check", "adamw", f"--json={tmp_path / place}"]) == 2
+        assert why in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

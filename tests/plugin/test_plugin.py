@@ -231,3 +231,20 @@ print([m for m in sys.modules if m.partition(".")[0] in ("torch", "scipy", "nump
 """
     out = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_a_machine_that_fails_is_an_error_of_the_case_and_no_failure(run, pytester, monkeypatch):
+    def fail(*_):
+        raise MemoryError("planted")
+
+    monkeypatch.setattr("grokbench.engine.ensemble.Ensemble.train", fail)
+    result = run(*ONE)
+    result.assert_outcomes(errors=2)
+    pytester.makepyfile("""
+        def test_gate(grok_gate):
+            grok_gate(baseline="sgd", candidate="muon", preset="tiny", tasks=("add",), softmaxes=("softmax",))
+    """)
+    result = run("test_a_machine_that_fails_is_an_error_of_the_case_and_no_failure.py")
+    outcomes = result.parseoutcomes()
+    assert outcomes.get("failed", 0) == 0
+    assert outcomes["errors"] == 1
