@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show a page, or list them with their first sentence."""
+    """Show a page, or list them with what they begin with."""
     found = pages()
     if options.topic is None:
         print_rows([(topic, text.split("\n\n")[1].replace("\n", " ")) for topic, text in found.items()])
