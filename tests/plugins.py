@@ -83,6 +83,23 @@ class RaisesAtOnce(Base):
         raise KeyError("sigma")
 
 
+class Exits(Base):
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        raise SystemExit(0)
+
+
+class WithoutGradients(Base):
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        super().step(closure)
+        torch.set_grad_enabled(False)
+
+
+class Elsewhere(Base):
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        super().change(p, lr)
+        torch.set_default_device("meta")
+
+
 class Reshapes(Base):
     def change(self, p: nn.Parameter, lr: float) -> None:
         p.data = p.data.flatten()

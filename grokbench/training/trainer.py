@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grokbench.records.store import Record, Store
-from grokbench.spec import RunSpec
+from grokbench.spec import OptimizerSpec, RunSpec
 
 if TYPE_CHECKING:
     from grokbench.training.local import Executor, Listener
@@ -35,6 +35,7 @@ class Trainer:
         self._threads = threads
         self._executor: Executor | None = None
         self._workers: Workers | None = None
+        self._tried: set[OptimizerSpec] = set()
 
     def close(self) -> None:
         """End the workers."""
@@ -42,10 +43,14 @@ class Trainer:
             self._workers.close()
 
     def train(self, wanted: Sequence[RunSpec], coming: Sequence[RunSpec] = ()) -> dict[str, Record]:
-        """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with."""
+        """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with.
+
+        Raises `UsageError`, before anything is trained, for a plug-in that cannot be made or do a first step.
+        """
         everything = list({run.digest: run for run in (*wanted, *coming)}.values())
         if self._executor is None:
             self._executor = self._start()
+        self._try(everything)
         if not self._share:
             self._employ(everything)
             self._executor.need(everything)
@@ -55,6 +60,19 @@ class Trainer:
         from grokbench.training.local import Executor
 
         return Executor(self._store, self._device, fill=not self._share, since=self._since, listener=self._listener)
+
+    def _try(self, runs: Sequence[RunSpec]) -> None:
+        """Let every plug-in that is to be trained do its first step, once."""
+        import torch
+
+        from grokbench.optim.trial import attempt, plugged
+        from grokbench.training.local import resolve_device
+
+        known = self._store.known((run.digest for run in runs), self._since)
+        for optimizer, run in plugged(run for run in runs if run.digest not in known).items():
+            if optimizer not in self._tried:
+                attempt(run, torch.device(resolve_device(self._device)))
+                self._tried.add(optimizer)
 
     def _processes(self, runs: int) -> int:
         """Into how many processes to divide so many runs: on a CPU with several threads, more than one."""
