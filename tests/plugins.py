@@ -1,5 +1,6 @@
 """Optimizers that tests plug in by name, as `plugins:Attribute`; most of them misbehave."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,11 @@ class RaisesAtOnce(Base):
 class Exits(Base):
     def change(self, p: nn.Parameter, lr: float) -> None:
         raise SystemExit(0)
+
+
+class Ends(Base):
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        os._exit(0)
 
 
 class WithoutGradients(Base):

@@ -54,7 +54,8 @@ class Executor:
     """Trains runs that the store does not have, on one device.
 
     fill: free slots may take any run that has been asked for, not only those that are wanted now; to be turned
-    off where several processes divide the work. since: records older than this Unix time do not count.
+    off where several processes divide the work. since: records older than this Unix time do not count. watch: called
+    about every second; what it raises ends the work.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Executor:
         fill: bool = True,
         since: float = 0.0,
         listener: Listener | None = None,
+        watch: Callable[[], None] | None = None,
     ) -> None:
         self._store, self._fill, self._since, self._listener = store, fill, since, listener
+        self._watch = watch
         self._device = resolve_device(device)
         _keep_freed_memory()
         with numerics():
@@ -101,12 +104,12 @@ class Executor:
         while missing:
             try:
                 trained = self._advance(missing)
+                if not trained:
+                    time.sleep(WAIT_SECONDS)
+                self._look(always=not trained)
             except BaseException:
                 self._abandon()
                 raise
-            if not trained:
-                time.sleep(WAIT_SECONDS)
-            self._look(always=not trained)
             missing -= self._done
         return self._store.get(wanted, self._since)
 
@@ -115,6 +118,8 @@ class Executor:
         if not always and time.monotonic() < self._looked + LOOK_SECONDS:
             return
         self._looked = time.monotonic()
+        if self._watch:
+            self._watch()
         self._held.clear()
         elsewhere = self._store.known(set(self._asked) - self._done, self._since)
         self._done |= elsewhere
