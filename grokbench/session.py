@@ -95,15 +95,22 @@ def _arms(preset: presets.Preset, texts: Sequence[str]) -> list[Arm]:
 class Session:
     """Answers cases from the store, and trains what is missing there.
 
-    share: other processes work on the same cases, so train only what is asked for next.
+    share: other processes work on the same cases, so train only what is asked for next. write: with False the store is
+    only read, and what needs training fails.
     """
 
     def __init__(
-        self, options: Options, selected: Iterable[Case], *, share: bool = False, listener: Listener | None = None
+        self,
+        options: Options,
+        selected: Iterable[Case],
+        *,
+        share: bool = False,
+        write: bool = True,
+        listener: Listener | None = None,
     ) -> None:
         self._options, self._share = options, share
         self.selected = tuple(dict.fromkeys(selected))
-        self.store = Store(options.store)
+        self.store = Store(options.store, write=write)
         self._trainer = Trainer(
             self.store, options.device, options.threads, share=share, since=options.since, listener=listener
         )
