@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,7 @@ from grokbench.claims.protocols import PROTOCOLS
 from grokbench.options import Options
 from grokbench.records.store import Record, Store
 from grokbench.spec import RunSpec, UsageError, choose, registry
+from grokbench.training import cores
 from grokbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ def cases(options: Options) -> tuple[Case, ...]:
     """Every case that the options ask for, cells first. Raises `UsageError` that lists the choices."""
     preset = presets.get(options.preset)
     cells = cells_of(preset, options.tasks, options.softmaxes)
-    limits = (("replicas", options.replicas, MOST_REPLICAS), ("threads", options.threads, os.cpu_count() or 1))
-    for name, value, most in limits:
-        if value is not None and not 1 <= value <= most:
-            raise UsageError(f"{name} must be at least 1 and at most {most}, not {value}")
+    if options.replicas is not None and not 1 <= options.replicas <= MOST_REPLICAS:
+        raise UsageError(f"replicas must be at least 1 and at most {MOST_REPLICAS}, not {options.replicas}")
+    cores.check(options.threads)
     papers = [choose("paper", p, ALL_PAPERS) for p in _unique(options.claims)]
     protocols = [choose("protocol", p, PROTOCOLS) for p in _unique(options.protocols)]
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
@@ -96,15 +95,22 @@ def _arms(preset: presets.Preset, texts: Sequence[str]) -> list[Arm]:
 class Session:
     """Answers cases from the store, and trains what is missing there.
 
-    share: other processes work on the same cases, so train only what is asked for next.
+    share: other processes work on the same cases, so train only what is asked for next. write: with False the store is
+    only read, and what needs training fails.
     """
 
     def __init__(
-        self, options: Options, selected: Iterable[Case], *, share: bool = False, listener: Listener | None = None
+        self,
+        options: Options,
+        selected: Iterable[Case],
+        *,
+        share: bool = False,
+        write: bool = True,
+        listener: Listener | None = None,
     ) -> None:
         self._options, self._share = options, share
         self.selected = tuple(dict.fromkeys(selected))
-        self.store = Store(options.store)
+        self.store = Store(options.store, write=write)
         self._trainer = Trainer(
             self.store, options.device, options.threads, share=share, since=options.since, listener=listener
         )

@@ -1,5 +1,6 @@
 """Optimizers that tests plug in by name, as `plugins:Attribute`; most of them misbehave."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,28 @@ class RaisesAtOnce(Base):
     def __init__(self, params: Any, lr: float = 0.1) -> None:
         torch.rand(())
         raise KeyError("sigma")
+
+
+class Exits(Base):
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        raise SystemExit(0)
+
+
+class Ends(Base):
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        os._exit(0)
+
+
+class WithoutGradients(Base):
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        super().step(closure)
+        torch.set_grad_enabled(False)
+
+
+class Elsewhere(Base):
+    def change(self, p: nn.Parameter, lr: float) -> None:
+        super().change(p, lr)
+        torch.set_default_device("meta")
 
 
 class Reshapes(Base):

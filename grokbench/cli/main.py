@@ -28,6 +28,7 @@ from grokbench.cli import (
     sweep,
 )
 from grokbench.cli.common import USAGE, Parser
+from grokbench.training import cores
 
 COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show, guide)
 
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = failures.Output(sys.stdout)
     with contextlib.redirect_stdout(out):
         try:
+            cores.check(getattr(options, "threads", None))  # whatever the command, before it writes anything
             code = int(options.action(options))
             out.flush()
         except (Exception, KeyboardInterrupt) as error:

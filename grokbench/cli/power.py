@@ -79,10 +79,8 @@ def _of_store(options: argparse.Namespace) -> str:
     from grokbench.stats import power
     from grokbench.verdicts import evidence
 
-    if not Path(options.store).exists():
-        raise UsageError(f"there is no store {options.store}")
     chosen = Options(preset=options.preset, store=Path(options.store))
-    session = Session(chosen, [case for case in cases(chosen) if case.cell])
+    session = Session(chosen, [case for case in cases(chosen) if case.cell], write=False)
     lines = [
         f"Pairs for 80 % at level {options.level:g} if a cell's log ratios are as found in {options.store}:",
         "",

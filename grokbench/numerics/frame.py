@@ -74,6 +74,20 @@ def numerics(threads: int = 1) -> Iterator[None]:
         _set(before)
 
 
+@contextlib.contextmanager
+def unchanged() -> Iterator[list[str]]:
+    """Put back what is changed of these settings inside. Gives a list that afterwards says what it was."""
+    changes: list[str] = []
+    before = state()
+    try:
+        yield changes
+    finally:
+        after = state()
+        changes += [f"{name} from {old} to {after[name]}" for name, old in before.items() if after[name] != old]
+        if changes:
+            _set(before)
+
+
 def _set(wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         read, write = SETTINGS[name]

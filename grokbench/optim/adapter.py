@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from grokbench.models.transformer import Stack
 from grokbench.numerics import rng
+from grokbench.numerics.frame import unchanged
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 from grokbench.spec.registry import RESERVED, load
 
@@ -63,7 +64,7 @@ class PerReplica:
             if count[slot] <= spec.warmup:  # after that, the rates are the optimizer's own affair
                 for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
                     _set_rate(group, rate * float(warmth[slot]))
-            with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device), torch.enable_grad():
+            with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device):
                 optimizer.step()
             self._check(slot, spec)
 
@@ -140,24 +141,30 @@ def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.o
 
 @contextmanager
 def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> Iterator[None]:
-    """Run foreign code on the run's own random numbers, and turn what it raises into a `UsageError`.
+    """Run foreign code, with gradients, on the run's own random numbers; what it does wrong is a `UsageError`.
 
-    Out of memory is the machine's failure, not the optimizer's, and passes unchanged.
+    That is what it raises, `SystemExit` included, and what it changes of torch's global settings, which is undone: the
+    runs beside it would change with them. Out of memory is the machine's failure, not the optimizer's, and passes
+    unchanged.
     """
     seed = rng.words(rng.key_tensor(key)[None], rng.Stream.OPTIMIZER, torch.tensor([count]), 1)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(seed))
         try:
-            yield
-        except Exception as error:
+            with torch.enable_grad(), unchanged() as changes:
+                yield
+        except (Exception, SystemExit) as error:
             if out_of_memory(error) or isinstance(error, UsageError):
                 raise
             when = f"failed at step {count}" if count else "could not be made"
             what = f"{type(error).__name__}: {error}{_place(error)}"
             raise UsageError(f"the optimizer {spec.name} {when}: {what}") from error
+        if changes:
+            when = f"at step {count}" if count else "when it was made"
+            raise UsageError(f"the optimizer {spec.name} changed torch's global settings {when}: {', '.join(changes)}")
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """The last line outside of torch and of grokbench that led to an error, if there is one."""
     ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]

@@ -22,6 +22,7 @@ from grokbench.perf.race import Clock, Race, race
 from grokbench.records import provenance
 from grokbench.records.provenance import Provenance
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
+from grokbench.training import cores
 from grokbench.training.checkout import Checkout
 from grokbench.training.local import resolve_device
 
@@ -163,6 +164,7 @@ def _finite(place: int) -> bool:
 
 
 def _check(request: Request) -> None:
+    cores.check(request.threads)
     limits = {
         "replicas": (request.replicas, 1, 4096),
         "seconds": (request.seconds, 0, 3600),

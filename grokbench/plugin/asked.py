@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,9 @@ def options_of(config: pytest.Config) -> Options:
     workers = getattr(config, "workerinput", {}).get("workercount")
     found = chosen(lambda name: config.getoption(f"--grok-{name}"), since=getattr(config.option, "grok_since", 0.0))
     if found.threads is None and workers:
-        found = replace(found, threads=max(1, (os.cpu_count() or 1) // int(workers)))
+        from grokbench.training import cores
+
+        found = replace(found, threads=max(1, cores.count() // int(workers)))
     return replace(found, store=Path(config.invocation_params.dir, found.store))
 
 

@@ -36,7 +36,7 @@ class Hooks:
 
     @pytest.hookspec
     def pytest_grokbench_progress(self, progress: Progress) -> None:
-        """Called after every epoch that is trained in this process."""
+        """Called after every epoch that is trained in this process, and now and then while it waits for others."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -269,6 +269,12 @@ class Store:
             self._heartbeat = _Heartbeat(self.path, self._owner)
         return True
 
+    def holders(self, digests: Iterable[str]) -> list[str]:
+        """The processes that have leases of these runs, as text."""
+        rows = self._db.execute("SELECT digest, pid, host FROM leases ORDER BY host, pid").fetchall()
+        among = set(digests)
+        return list(dict.fromkeys(f"process {pid} of {host.split()[0]}" for d, pid, host in rows if d in among))
+
     def _alive(self, digest: str, lease: tuple[str, str, int, str, float]) -> bool:
         """Whether the holder of a lease still runs. Here that can be seen; elsewhere, whether its lease changes."""
         _, place, pid, started, _ = lease

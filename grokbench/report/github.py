@@ -5,6 +5,7 @@ https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-comm
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -38,9 +39,19 @@ def _cell(text: str) -> str:
 
 
 def publish(title: str, body: str, notes: Sequence[Note] = (), stream: TextIO | None = None) -> None:
-    """Append to the step's summary, and annotate; nothing outside GitHub Actions."""
+    """Append to the step's summary, and annotate; nothing outside GitHub Actions.
+
+    A summary that cannot be written is said on standard error: it costs no verdict.
+    """
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        _append(Path(path), f"### {title}\n\n{body}\n")
+        try:
+            _append(Path(path), f"### {title}\n\n{body}\n")
+        except OSError as error:
+            with contextlib.suppress(OSError):  # nobody may be listening
+                reason = error.strerror or error
+                sys.stderr.write(
+                    f"grokbench: warning: no summary of this step in GITHUB_STEP_SUMMARY={path}: {reason}\n"
+                )
     annotate(notes, stream)
 
 
@@ -53,10 +64,18 @@ def annotate(notes: Sequence[Note], stream: TextIO | None = None) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    """As much of the text as the limit leaves room for, to the end of a line."""
-    before = path.read_bytes() if path.exists() else b""
-    content = b"\n" * (not before.endswith(b"\n") and bool(before)) + text.encode()
-    room = SUMMARY_BYTES - len(before)
+    """As much of the text as the limit leaves room for, to the end of a line. Raises `OSError`."""
+    size, last = 0, b"\n"
+    if path.exists():
+        if not path.is_file():  # reading from a terminal or a pipe would wait for ever
+            raise OSError(f"it is {'a folder' if path.is_dir() else 'a device or a pipe'}, not a file")
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(-1, os.SEEK_END)
+                last = file.read()
+    content = b"\n" * (last != b"\n") + text.encode(errors="backslashreplace")
+    room = SUMMARY_BYTES - size
     if len(content) > room:
         kept = content[: max(0, room - len(_CUT.encode()))].rpartition(b"\n")[0]
         content = kept + _CUT.encode() if kept else b""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grokbench.training.local import Progress
 
 _SHOWN_SLOTS = 8
-_LOG_SECONDS = 10.0
+_LIVE_SECONDS, _LOG_SECONDS = 0.25, 30.0
 
 
 def _clock(seconds: float) -> str:
@@ -26,12 +26,17 @@ def _clock(seconds: float) -> str:
 
 
 class Display:
-    """Shows the training: live on a terminal, else a line every ten seconds."""
+    """Shows the training: live on a terminal, else a line every half minute, and one when waiting begins.
+
+    Not everything that takes colours is a terminal: a log of CI with FORCE_COLOR is none.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
-        self._last = 0.0
+        terminal = console.file.isatty() and not console.is_dumb_terminal
+        self._live = Live(console=console, transient=True, auto_refresh=False) if terminal else None
+        self._last: float | None = None
+        self._waiting: tuple[str, ...] = ()
         self._began = time.monotonic()
 
     def close(self) -> None:
@@ -39,24 +44,35 @@ class Display:
             self._live.stop()
 
     def update(self, progress: Progress) -> None:
-        """Draw, at most four times a second; without a terminal, at most every ten seconds."""
+        """Draw, at most four times a second, or print a line, at most every half minute."""
         now = time.monotonic()
-        if now - self._last < (0.25 if self._live else _LOG_SECONDS):
+        pause = _LIVE_SECONDS if self._live else _LOG_SECONDS
+        told = self._last is not None and now < self._last + pause
+        if told and (progress.waiting == self._waiting or not progress.waiting):
             return
-        self._last = now
+        self._last, self._waiting = now, progress.waiting
         if self._live:
             if not self._live.is_started:
                 self._live.start()
             self._live.update(self._picture(progress), refresh=True)
         else:
-            self._console.print(self._line(progress), highlight=False)
+            self._console.print(self._line(progress), highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, progress: Progress) -> str:
-        left = "…"
-        if progress.trained:
-            left = _clock(progress.seconds / progress.trained * (progress.wanted - progress.done))
-        elapsed = _clock(time.monotonic() - self._began)
-        return f"{progress.done} of {progress.wanted} runs done, {elapsed} passed, about {left} left"
+        parts = [f"{progress.done} of {progress.wanted} runs done"]
+        if progress.running:
+            epochs = [r.epoch for r in progress.running]
+            most = max(r.run.criterion.budget for r in progress.running)
+            between = f"epoch {min(epochs)}" + f" to {max(epochs)}" * (max(epochs) > min(epochs))
+            parts.append(f"{len(epochs)} at {between} of at most {most}")
+        elapsed = time.monotonic() - self._began
+        parts.append(f"{_clock(elapsed)} passed")
+        # All processes share the work, so what counts is what is done by all of them in the time that has passed.
+        if ended := progress.done - progress.found:
+            parts.append(f"about {_clock(elapsed / ended * (progress.wanted - progress.done))} left")
+        if progress.waiting:
+            parts.append(f"waiting for {', '.join(progress.waiting)}")
+        return ", ".join(parts)
 
     def _picture(self, progress: Progress) -> Group:
         slots = Table(box=None, padding=(0, 2, 0, 0))

@@ -191,7 +191,7 @@ def load(name: str) -> Any:
         value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except Exception as error:  # an import runs foreign code, which can raise anything
+    except (Exception, SystemExit) as error:  # an import runs foreign code, which can raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"cannot import the optimizer {name!r}: {reason}") from error
     if not callable(value):

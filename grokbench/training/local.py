@@ -24,18 +24,25 @@ from grokbench.spec import RunSpec, UsageError, choose
 
 DEVICES = ("auto", "cpu", "cuda")
 WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here
+SAID_SECONDS = 10.0  # of waiting, before it is said for whom
 LOOK_SECONDS = 1.0  # and while there is something to train here, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
 
 
 class Progress(NamedTuple):
-    """State of the work: runs asked for so far, those with a record, those that this process trained."""
+    """State of the work.
+
+    wanted: runs asked for so far. done: those with a record. found: those that had one when they were asked for.
+    trained: those that this process trained. waiting: who trains what is missing, once there has been nothing to train
+    here for `SAID_SECONDS`.
+    """
 
     wanted: int
     done: int
+    found: int
     trained: int
-    seconds: float
     running: tuple[Running, ...]
+    waiting: tuple[str, ...]
 
 
 Listener = Callable[[Progress], None]
@@ -54,7 +61,8 @@ class Executor:
     """Trains runs that the store does not have, on one device.
 
     fill: free slots may take any run that has been asked for, not only those that are wanted now; to be turned
-    off where several processes divide the work. since: records older than this Unix time do not count.
+    off where several processes divide the work. since: records older than this Unix time do not count. watch: called
+    about every second; what it raises ends the work.
     """
 
     def __init__(
@@ -65,8 +73,10 @@ class Executor:
         fill: bool = True,
         since: float = 0.0,
         listener: Listener | None = None,
+        watch: Callable[[], None] | None = None,
     ) -> None:
         self._store, self._fill, self._since, self._listener = store, fill, since, listener
+        self._watch = watch
         self._device = resolve_device(device)
         _keep_freed_memory()
         with numerics():
@@ -76,8 +86,8 @@ class Executor:
         self._done: set[str] = set()
         self._held: set[str] = set()  # by other processes, when last seen
         self._looked = time.monotonic()
-        self._trained = 0
-        self._seconds = 0.0
+        self._found = self._trained = 0
+        self._idle: float | None = None  # since when there is nothing to train here
 
     def need(self, runs: Iterable[RunSpec]) -> None:
         """Say which runs will be asked for, so that they can share ensembles."""
@@ -85,6 +95,7 @@ class Executor:
         self._asked |= new
         have = self._store.known(new, self._since)
         self._done |= have
+        self._found += len(have)
         for digest, run in new.items():
             if digest not in have:
                 self._pack(run).queue[digest] = run
@@ -98,23 +109,35 @@ class Executor:
         self.need(runs)
         wanted = {run.digest: run for run in runs}
         missing = set(wanted) - self._done
+        self._idle = None
         while missing:
             try:
                 trained = self._advance(missing)
+                if trained:
+                    self._idle = None
+                else:
+                    self._wait()
+                self._look(always=not trained)
             except BaseException:
                 self._abandon()
                 raise
-            if not trained:
-                time.sleep(WAIT_SECONDS)
-            self._look(always=not trained)
             missing -= self._done
         return self._store.get(wanted, self._since)
+
+    def _wait(self) -> None:
+        """Give other processes time to train what is wanted here."""
+        self._idle = self._idle or time.monotonic()
+        time.sleep(WAIT_SECONDS)
+        if self._listener:
+            self._listener(self.progress())
 
     def _look(self, *, always: bool) -> None:
         """Now and then, see which runs others have finished."""
         if not always and time.monotonic() < self._looked + LOOK_SECONDS:
             return
         self._looked = time.monotonic()
+        if self._watch:
+            self._watch()
         self._held.clear()
         elsewhere = self._store.known(set(self._asked) - self._done, self._since)
         self._done |= elsewhere
@@ -135,7 +158,7 @@ class Executor:
                 self._refill(pack, missing)
                 if not pack.active:
                     continue
-                ended = self._epoch(pack)
+                ended = pack.epoch()
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error) or not pack.halve():
                     raise
@@ -171,13 +194,6 @@ class Executor:
                 self._pack(run).queue.setdefault(digest, run)
         self._store.release()
 
-    def _epoch(self, pack: Pack) -> list[Slot]:
-        """Train an epoch; the slots whose runs have ended."""
-        began = time.perf_counter()
-        ended = pack.epoch()
-        self._seconds += time.perf_counter() - began
-        return ended
-
     def _keep(self, ended: Sequence[Slot]) -> None:
         """Store the records of runs that have ended."""
         for slot in ended:
@@ -193,7 +209,10 @@ class Executor:
         running = tuple(
             Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs.values() for slot in pack.active
         )
-        return Progress(len(self._asked), len(self._done), self._trained, self._seconds, running)
+        waiting: tuple[str, ...] = ()
+        if self._idle is not None and time.monotonic() >= self._idle + SAID_SECONDS:
+            waiting = tuple(self._store.holders(set(self._asked) - self._done))
+        return Progress(len(self._asked), len(self._done), self._found, self._trained, running, waiting)
 
 
 def _keep_freed_memory() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grokbench.records.store import Record, Store
-from grokbench.spec import RunSpec
+from grokbench.spec import OptimizerSpec, RunSpec
+from grokbench.training import cores
 
 if TYPE_CHECKING:
     from grokbench.training.local import Executor, Listener
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 class Trainer:
     """Answers runs from the store, and trains the others. Imports torch when there is something to train.
 
-    threads: on a processor, how many processes of one thread each may train; None for torch's own number of threads.
+    threads: on a processor, how many processes of one thread each may train; None for torch's own number of threads,
+    which OMP_NUM_THREADS sets, but no more than the cores. Raises `UsageError` for more than these.
     share: other processes work on the same runs, so train only what is asked for. since: see `Executor`.
     """
 
@@ -30,11 +32,13 @@ class Trainer:
         since: float = 0.0,
         listener: Listener | None = None,
     ) -> None:
+        cores.check(threads)
         self._store, self._device, self._share, self._since = store, device, share, since
         self._listener = listener
         self._threads = threads
         self._executor: Executor | None = None
         self._workers: Workers | None = None
+        self._tried: set[OptimizerSpec] = set()
 
     def close(self) -> None:
         """End the workers."""
@@ -42,10 +46,15 @@ class Trainer:
             self._workers.close()
 
     def train(self, wanted: Sequence[RunSpec], coming: Sequence[RunSpec] = ()) -> dict[str, Record]:
-        """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with."""
+        """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with.
+
+        Raises `UsageError`, before anything is trained, for a plug-in that cannot be made or do a first step, and
+        `MachineError` if a worker is killed. Of this process itself nobody takes notice.
+        """
         everything = list({run.digest: run for run in (*wanted, *coming)}.values())
         if self._executor is None:
             self._executor = self._start()
+        self._try(everything)
         if not self._share:
             self._employ(everything)
             self._executor.need(everything)
@@ -54,7 +63,31 @@ class Trainer:
     def _start(self) -> Executor:
         from grokbench.training.local import Executor
 
-        return Executor(self._store, self._device, fill=not self._share, since=self._since, listener=self._listener)
+        return Executor(
+            self._store,
+            self._device,
+            fill=not self._share,
+            since=self._since,
+            listener=self._listener,
+            watch=self._watch,
+        )
+
+    def _watch(self) -> None:
+        if self._workers:
+            self._workers.check()
+
+    def _try(self, runs: Sequence[RunSpec]) -> None:
+        """Let every plug-in that is to be trained do its first step, once."""
+        import torch
+
+        from grokbench.optim.trial import attempt, plugged
+        from grokbench.training.local import resolve_device
+
+        known = self._store.known((run.digest for run in runs), self._since)
+        for optimizer, run in plugged(run for run in runs if run.digest not in known).items():
+            if optimizer not in self._tried:
+                attempt(run, torch.device(resolve_device(self._device)))
+                self._tried.add(optimizer)
 
     def _processes(self, runs: int) -> int:
         """Into how many processes to divide so many runs: on a CPU with several threads, more than one."""
@@ -64,7 +97,7 @@ class Trainer:
         from grokbench.training.workers import share
 
         alone = self._share or resolve_device(self._device) != "cpu"
-        return 1 if alone else share(self._threads or torch.get_num_threads(), runs)
+        return 1 if alone else share(self._threads or min(torch.get_num_threads(), cores.count()), runs)
 
     def _employ(self, runs: Sequence[RunSpec]) -> None:
         """Start workers for these runs, unless there are some at work or the runs are too few."""

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokbench.records.store import Store
-from grokbench.spec import RunSpec, UsageError
+from grokbench.spec import MachineError, RunSpec, UsageError
 from grokbench.training.local import Executor
 
+DONE = 86  # exit code of a worker that has ended by itself; 0 is also what `os._exit(0)` in foreign code says
 END_SECONDS = 3.0  # for a worker to give its leases back once it is told to end; after that it is killed
 RUNS_PER_WORKER = 4  # starting a process takes as long as training about so many small runs for a second
 
@@ -52,6 +53,14 @@ class Workers:
         """Whether any of them is still at work."""
         return any(process.poll() is None for process in self._processes)
 
+    def check(self) -> None:
+        """Raise `MachineError` if one of them has been killed, or was ended by foreign code."""
+        for process in self._processes:
+            if process.poll() not in (None, DONE):
+                raise MachineError(
+                    f"a worker, process {process.pid}, ended {_how(process.returncode)} before its runs were done"
+                )
+
     def close(self) -> None:
         """End them: they give their leases back. One that does not end soon, say in foreign code, is killed."""
         for process in self._processes:
@@ -67,8 +76,17 @@ class Workers:
                 process.wait()
 
 
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"
+
+
 def main() -> None:
-    """What a worker does: read its order, train, and end when its standard input does."""
+    """What a worker does: read its order, train, and end when its standard input does, or with `DONE`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it to end
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C elsewhere: leases are given back
     size = int.from_bytes(sys.stdin.buffer.read(8), "little")
@@ -85,3 +103,4 @@ def main() -> None:
     # What is wrong with a plug-in the process that started this one meets as well, and reports it.
     with contextlib.suppress(UsageError, KeyboardInterrupt), Store(store_path) as store:
         Executor(store, "cpu", since=since).records(runs)
+    sys.exit(DONE)

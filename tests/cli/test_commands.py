@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,24 @@ def test_power_of_a_ratio(capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[-3:]]
     assert [row[0] for row in rows] == ["50%", "80%", "95%"]
     assert all(9 <= int(fixed) < 60 and int(early) >= 10 for _, early, fixed in rows)
+
+
+def test_a_store_that_is_only_asked_stays_as_it_is(tmp_path, capsys):
+    empty, old = tmp_path / "empty.sqlite", tmp_path / "old.sqlite"
+    empty.touch()
+    Store(old).close()
+    with contextlib.closing(sqlite3.connect(old)) as db:
+        db.execute("PRAGMA user_version = 2")  # any that opens it for writing brings it up to date
+    before = old.read_bytes()
+    for path in (empty, old):
+        assert cli.main(["power", "--from", str(path)]) == 2
+        assert "has no finished cell of the preset ci" in capsys.readouterr().err
+        assert cli.main(["show", "ab", "--store", str(path)]) == 2
+        assert "0 runs of" in capsys.readouterr().err
+    assert (empty.read_bytes(), old.read_bytes()) == (b"", before)
+    assert sorted(tmp_path.iterdir()) == [empty, old]
+    assert cli.main(["power", "--from", str(tmp_path / "none")]) == 2
+    assert "there is no store" in capsys.readouterr().err
 
 
 def test_power_of_a_store(capsys):

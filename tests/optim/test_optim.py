@@ -362,6 +362,9 @@ def test_a_plugin_for_matrices_leaves_the_rest_to_adamw() -> None:
     [
         ("Raises", "the optimizer plugins:Raises failed at step 1: RuntimeError: no luck today"),
         ("RaisesAtOnce", "the optimizer plugins:RaisesAtOnce could not be made: KeyError: 'sigma'"),
+        ("Exits", "the optimizer plugins:Exits failed at step 1: SystemExit: 0"),
+        ("WithoutGradients", "WithoutGradients changed .* settings at step 1: gradients from True to False"),
+        ("Elsewhere", "plugins:Elsewhere changed torch's global settings at step 1: device from cpu to meta"),
         ("Base(rate=3)", "the optimizer plugins:Base could not be made: TypeError: .*unexpected keyword"),
         ("Reshapes", r"plugins:Reshapes changed the shape of square from \(16, 16\) to \(256,\)"),
         ("Impostor", "plugins:Impostor made a Impostor, not a torch.optim.Optimizer"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,37 @@ def test_summaries_are_appended_and_stay_under_the_limit(actions):
     assert content.decode().endswith("line of ä\n\n(cut here: a step's summary has a size limit)\n")
     published("three", "more")
     assert actions.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "device", "pipe", "unwritable", "endless name"])
+def test_a_summary_that_cannot_be_written_costs_no_verdict(kind, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "summary.md"
+    if kind == "missing":
+        path = tmp_path / "none" / "summary.md"
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path = Path("/dev/tty")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "unwritable":
+        path.write_text("before\n")
+        path.chmod(0o400)
+        if os.access(path, os.W_OK):  # the superuser may write anyway
+            path = Path("/proc/version")
+    elif kind == "endless name":
+        path = tmp_path / ("x" * 300)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    assert published(notes=[Note("error", "x", "y")]) == "::error title=x::y\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"grokbench: warning: no summary of this step in GITHUB_STEP_SUMMARY={path}: ")
+
+
+def test_a_summary_takes_any_text_and_begins_on_a_line_of_its_own(actions):
+    actions.write_text("no end")
+    published("t", "a lone \udc80")
+    assert actions.read_text() == "no end\n### t\n\na lone \\udc80\n"
 
 
 def test_tables_keep_their_cells_apart():

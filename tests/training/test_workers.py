@@ -14,8 +14,10 @@ from tiny import a_run
 from grokbench.options import Options
 from grokbench.records.store import Store
 from grokbench.session import Session, cases
-from grokbench.training import workers
+from grokbench.spec import MachineError
+from grokbench.training import cores, workers
 from grokbench.training.local import Executor
+from grokbench.training.trainer import Trainer
 from grokbench.training.workers import Workers
 
 
@@ -37,7 +39,9 @@ def test_what_workers_train_is_what_one_process_trains(tmp_path):
     store = Store(path)
     started = Workers(2, runs, path, 0.0)
     wait_for(lambda: len(store.known(run.digest for run in runs)) == 6)
-    wait_for(lambda: all(process.poll() == 0 for process in started._processes))  # there is nothing left to do
+    wait_for(
+        lambda: all(process.poll() == workers.DONE for process in started._processes)
+    )  # there is nothing left to do
     started.close()
     other = Store(tmp_path / "alone.sqlite")
     alone = Executor(other, "cpu").records(runs)
@@ -57,7 +61,7 @@ def test_a_session_with_two_threads_has_a_worker_and_ends_it(tmp_path, tiny, mon
             started.append((count, len(runs), self._processes))
 
     monkeypatch.setattr(workers, "Workers", Watched)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cores, "count", lambda: 2)
     options = Options("tiny", early_stop=False, store=tmp_path / "s.sqlite", threads=2)
     session = Session(options, cases(options)[:1])
     session.verdict(session.selected[0])
@@ -109,6 +113,24 @@ def test_a_worker_leaves_it_to_its_parent_to_report_what_cannot_be_used(tmp_path
     Store(path).close()
     started = Workers(1, [a_run(0, "plugins:RaisesAtOnce")], path, 0.0)
     (process,) = started._processes
-    assert process.wait(60) == 0
+    assert process.wait(60) == workers.DONE
+    started.check()
     started.close()
     assert capfd.readouterr().err == ""
+
+
+def test_a_worker_that_foreign_code_ends_is_noticed(tmp_path):
+    here, there = a_run(0, "sgd(lr=0.0)", budget=10**6), a_run(0, "plugins:Ends")
+    with Store(tmp_path / "store.sqlite") as store:
+        trainer = Trainer(store, "cpu", 1)
+        trainer._workers = Workers(1, [there], store.path, 0.0)
+        with pytest.raises(
+            MachineError, match=r"worker, process \d+, ended with exit code 0 before its runs were done"
+        ):
+            trainer.train([here])  # would take for ever
+        trainer.close()
+
+
+@pytest.mark.parametrize(("code", "how"), [(1, "with exit code 1"), (-9, "by SIGKILL"), (-40, "by signal 40")])
+def test_how_a_worker_ended_is_said(code, how):
+    assert workers._how(code) == how
