@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from grokbench.cli.common import HELD, REFUTED, import_from_here, json_option, output
@@ -57,14 +58,25 @@ def expand(text: str) -> list[str]:
     module_name, _, attribute = text.partition(":")
     if attribute != "*":
         return [text]
-    import torch
-
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # an import runs foreign code, which can raise anything
         raise UsageError(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
-    classes = [n for n, value in vars(module).items() if inspect.isclass(value) and not n.startswith("_")]
-    found = sorted(n for n in classes if issubclass(getattr(module, n), torch.optim.Optimizer))
+    names: dict[type, list[str]] = {}  # an alias is another name of a class that is listed already
+    for name, value in vars(module).items():
+        if not name.startswith("_") and _defines(module, value):
+            names.setdefault(value, []).append(name)
+    found = sorted(own.__name__ if own.__name__ in known else min(known) for own, known in names.items())
     if not found:
         raise UsageError(f"{module_name} has no optimizer class")
     return [f"{module_name}:{name}" for name in found]
+
+
+def _defines(module: ModuleType, value: object) -> bool:
+    """Whether this is an optimizer class of the module's, or its package's, own: not one that it only imports."""
+    import torch
+
+    base = torch.optim.Optimizer
+    if not inspect.isclass(value) or not issubclass(value, base) or value is base:
+        return False
+    return f"{value.__module__}.".startswith(f"{module.__name__}.")

@@ -1,7 +1,7 @@
 """What any optimizer has to keep to."""
 
 from grokbench.conformance.checks import CHECKS as CHECKS
-from grokbench.conformance.checks import Finding as Finding
-from grokbench.conformance.checks import Outcome as Outcome
 from grokbench.conformance.checks import conformance as conformance
 from grokbench.conformance.checks import examine as examine
+from grokbench.conformance.outcome import Finding as Finding
+from grokbench.conformance.outcome import Outcome as Outcome

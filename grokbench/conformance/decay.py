@@ -6,24 +6,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokbench.conformance.knobs import numeric
-from grokbench.conformance.rig import SLICES, STEPS, ConformanceError, noise, trajectory, weights
+from grokbench.conformance.knobs import knobs, numeric
+from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Outcome, Seen
+from grokbench.conformance.rig import SLICES, STEPS, noise, trajectory, weights
 from grokbench.models.transformer import Slice
 from grokbench.spec import OptimizerSpec, UsageError, registry
 
+GROWTH = 0.5  # cosine between the weights and what decay adds to them, from which on it is growth
 
-def described(spec: OptimizerSpec, decay: float, lr: object) -> str:
-    """What this weight_decay does, at a rate of lr. Raises `ConformanceError` if it does nothing.
+
+def described(spec: OptimizerSpec) -> Seen:
+    """What its weight_decay does. Raises `ConformanceError` if that is nothing, or if the weights grow by it.
 
     It is decoupled where every step takes a share of the weights beside what it does without decay, and coupled where
     the steps are those of the gradient + decay · weights.
     """
+    values = knobs(spec)
+    if "weight_decay" not in values:
+        raise NotApplicableError("it has no weight_decay")
+    given, lr = values["weight_decay"], values.get("lr")
+    decay = float(str(given)) if numeric(given) and given else 0.1
     with_, without = (spec.having(weight_decay=value) for value in (decay, 0.0))
     gradients, start, steps = noise(STEPS, 1), weights(1), STEPS
     try:
         ran = trajectory(with_, gradients, steps, start, torch.float64)
     except UsageError as error:
-        return f"not looked at, since it fails in float64: {error}"
+        return Seen(f"not looked at, since it fails in float64: {error}", Outcome.SAID)
     plain = trajectory(without, gradients, steps, start, torch.float64)
     moved = (ran != plain).any(0)[0]
     built_in = registry.BUILT_IN.get(spec.name)
@@ -34,24 +42,44 @@ def described(spec: OptimizerSpec, decay: float, lr: object) -> str:
     places = [s for s in SLICES if moved[s.offset : s.offset + s.size].any()]
     which = "all parameters" if len(places) == len(SLICES) else _which(places)
 
-    def regularised(t: int, w: Tensor) -> Tensor:
-        return gradients[t] + decay * w * moved
+    def follows(sign: int) -> bool:
+        """Whether it takes the steps of the gradient + sign · decay · weights."""
 
-    coupled = _close(trajectory(without, regularised, steps, start, torch.float64), ran, plain)
+        def regularised(t: int, w: Tensor) -> Tensor:
+            return gradients[t] + sign * decay * w * moved
+
+        return _close(trajectory(without, regularised, steps, start, torch.float64), ran, plain)
+
+    coupled = follows(1)
     updates = plain[1:] - plain[:-1]
     elsewhere = trajectory(without, gradients, steps, weights(1, seed=5), torch.float64)
     free = bool(torch.allclose(elsewhere[1:] - elsewhere[:-1], updates, rtol=1e-6, atol=1e-12))
     shares = _shares(ran, updates, moved) if free else None
     if shares is not None:
-        rate = (
-            "lr · weight_decay" if numeric(lr) and np.isclose(shares[-1], float(str(lr)) * decay, rtol=1e-2) else None
+        if min(shares) < 0:
+            raise ConformanceError(f"a step adds {-min(shares):.3g} of {which}: they grow, so its sign is wrong")
+        return Seen(
+            f"decoupled: a step takes {_rate(shares[-1], lr, decay)} of {which}"
+            + ", which here is coupled, too" * coupled,
+            Outcome.SAID,
         )
-        rate = rate or ("weight_decay" if np.isclose(shares[-1], decay, rtol=1e-2) else f"{shares[-1]:.3g}")
-        return f"decoupled: a step takes {rate} of {which}" + ", which here is coupled, too" * coupled
     if coupled:
-        return f"coupled: added to the gradient of {which}"
+        return Seen(f"coupled: added to the gradient of {which}", Outcome.SAID)
+    if follows(-1) or _cosine((ran[1] - plain[1])[0, moved], start[0, moved]) > GROWTH:
+        raise ConformanceError(f"it is taken from the gradient of {which}: they grow, so its sign is wrong")
     why = "" if free else "; its updates depend on the weights"
-    return f"neither decoupled nor coupled, as far as can be seen, on {which}{why}"
+    return Seen(f"neither decoupled nor coupled, as far as can be seen, on {which}{why}", Outcome.SAID)
+
+
+def _rate(share: float, lr: object, decay: float) -> str:
+    """The share of the weights that a step takes, by its name where it has one."""
+    if numeric(lr) and np.isclose(share, float(str(lr)) * decay, rtol=1e-2):
+        return "lr · weight_decay"
+    return "weight_decay" if np.isclose(share, decay, rtol=1e-2) else f"{share:.3g}"
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float(a @ b / (a.norm() * b.norm()).clamp(min=1e-300))
 
 
 def _which(places: list[Slice]) -> str:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from grokbench.conformance.outcome import ConformanceError
 from grokbench.models.transformer import Stack, layout, row_size
 from grokbench.optim.adapter import build, foreign
 from grokbench.optim.stack import Optimizer
@@ -28,10 +29,6 @@ STEPS = 12  # so that what happens in every tenth step happens once
 Named = list[tuple[str, nn.Parameter]]
 Gradient = Callable[[int, Tensor], Tensor]
 """From the step, counted from 0, and the weights (E, P) to the gradients (E, P)."""
-
-
-class ConformanceError(Exception):
-    """Raised by a check; its text says what is wrong."""
 
 
 def run_of(spec: OptimizerSpec, replica: int = 0) -> RunSpec:

@@ -58,12 +58,12 @@ def text(found: dict[str, list[Finding]], width: int, *, color: bool = False) ->
             check, outcome, seen = _row(finding)
             out.add_row(check, Text(outcome, _STYLE[outcome]), seen)
     else:
-        for column in ("optimizer", "conforms", "weight decay, and what breaks"):
+        for column in ("optimizer", "conforms", "what it does, and what breaks"):
             out.add_column(column, overflow="fold")
         for name, findings in found.items():
             wrong = broken(findings)
             lines = [f"{f.check}: {f.text}" for f in wrong]
-            said = [f.text for f in findings if f.outcome.value == "said"]
+            said = [f"{f.check}: {f.text}" for f in findings if f.outcome.value == "said"]
             out.add_row(name, Text("no" if wrong else "yes", "red" if wrong else "green"), "\n".join([*said, *lines]))
         out.caption = f"{sum(not broken(f) for f in found.values())} of {len(found)} conform"
     console.print(out)

@@ -234,6 +234,7 @@ def test_torchs_muon_orthogonalises_and_decays_apart():
     muon = "torch.optim:Muon(parameters='matrices')"
     assert found(muon, "spectrum").text.endswith("no ratio is promised")
     assert 1 < float(found(muon, "spectrum").text.partition(" is ")[2].partition(";")[0]) < 1.87
+    assert "alignment of U Vᵀ with the gradient's is 1 in" in found(muon, "spectrum").text
     assert found(muon, "weight decay").text == "decoupled: a step takes lr · weight_decay of the hidden matrices"
     assert found(muon, "state_dict").outcome is Outcome.HOLDS
 
@@ -243,6 +244,14 @@ def test_a_declared_condition_is_what_counts():
     assert found("test_conformance:Plain", "spectrum").outcome is Outcome.SAID
     assert found("adamw", "spectrum").outcome is Outcome.SKIPPED
     assert found("muon(orthogonalize=False)", "spectrum").outcome is Outcome.SKIPPED
+
+
+def test_the_size_of_updates_is_said_without_their_decay():
+    assert found("adamw", "size") == (
+        "size",
+        Outcome.SAID,
+        "root mean square of the updates at steps 1, 10, 100: 0.001, 0.001, 0.001",
+    )
 
 
 @pytest.fixture
@@ -277,7 +286,15 @@ def test_what_cannot_be_checked_is_refused(text, message, capsys):
 
 def test_a_star_is_every_class_of_a_module():
     names = check.expand("torch.optim:*")
-    assert {"torch.optim:Adam", "torch.optim:SGD", "torch.optim:Optimizer"} <= set(names)
+    assert {"torch.optim:Adam", "torch.optim:SGD"} <= set(names)
+    assert "torch.optim:Optimizer" not in names
+
+
+def test_a_star_leaves_out_aliases_and_what_is_only_imported(tmp_path, monkeypatch):
+    text = "from torch.optim import SGD, Optimizer as Root\nclass Mine(SGD):\n    pass\nAlias = Mine\n"
+    (tmp_path / "starred.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert check.expand("starred:*") == ["starred:Mine"]
 
 
 def test_the_suite_has_a_case_for_each_check(pytester, monkeypatch):

@@ -1,0 +1,36 @@
+"""What a check of an optimizer comes to."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Outcome(Enum):
+    HOLDS = "holds"
+    BREAKS = "breaks"
+    SAID = "said"  # nothing is right or wrong about it
+    SKIPPED = "does not apply"
+
+
+class Seen(NamedTuple):
+    """What a check saw where nothing is broken."""
+
+    text: str
+    outcome: Outcome = Outcome.HOLDS
+
+
+class Finding(NamedTuple):
+    """What a check of this name found, and why."""
+
+    check: str
+    outcome: Outcome
+    text: str
+
+
+class ConformanceError(Exception):
+    """Raised by a check; its text says what is wrong."""
+
+
+class NotApplicableError(Exception):
+    """Raised by a check that does not apply; its text says why."""

@@ -1,0 +1,35 @@
+"""Public bug reports, a file a kind: the check must find each `Faulty`, and have nothing against its `Sound` twin.
+
+A file's `EXPECT` is (check, words): the check that breaks in `Faulty`, saying these words. With `ONLY_SAID` it does
+not break, but says them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from grokbench.conformance import Outcome, examine
+from grokbench.spec import registry
+
+KINDS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("test_"))
+
+
+def finding(kind, twin, check):
+    module = importlib.import_module(f"corpus.{kind}")
+    arguments = "(parameters='matrices')" if getattr(module, "MATRICES", False) else ""
+    return examine(registry.parse(f"corpus.{kind}:{twin}{arguments}"), check)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fault_is_found_and_its_sound_twin_passes(kind):
+    module = importlib.import_module(f"corpus.{kind}")
+    assert module.__doc__
+    check, words = module.EXPECT
+    faulty, sound = finding(kind, "Faulty", check), finding(kind, "Sound", check)
+    assert sound.outcome in (Outcome.HOLDS, Outcome.SAID), sound.text
+    assert words in faulty.text
+    assert words not in sound.text
+    assert faulty.outcome is (Outcome.SAID if getattr(module, "ONLY_SAID", False) else Outcome.BREAKS)
