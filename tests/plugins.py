@@ -11,7 +11,7 @@ Named = list[tuple[str, nn.Parameter]]
 
 
 class Base(torch.optim.Optimizer):
-    """Calls `change` on every parameter; by itself it descends the gradient."""
+    """Calls `change` on every parameter that has a gradient; by itself it descends the gradient."""
 
     def __init__(self, params: Any, lr: float = 0.1) -> None:
         super().__init__(params, {"lr": lr})
@@ -19,8 +19,9 @@ class Base(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for p in group["params"]:
-                with torch.no_grad():
-                    self.change(p, group["lr"])
+                if p.grad is not None:
+                    with torch.no_grad():
+                        self.change(p, group["lr"])
 
     def change(self, p: nn.Parameter, lr: float) -> None:
         p.sub_(p.grad * lr)

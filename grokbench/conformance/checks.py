@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from grokbench.conformance import bits, decay, gradients, knobs, shape, size, state, training
+from grokbench.conformance import bits, decay, gradients, knobs, rate, shape, size, state, training
 from grokbench.conformance.outcome import ConformanceError, Finding, NotApplicableError, Outcome, Seen
 from grokbench.spec import OptimizerSpec, UsageError
 
@@ -17,6 +17,9 @@ CHECKS: dict[str, Callable[[OptimizerSpec], Seen]] = {
     "independent": bits.independent,
     "finite": gradients.finite,
     "gradients untouched": gradients.untouched,
+    "gradients refilled": gradients.refilled,
+    "gradients missing": gradients.missing,
+    "live rate": rate.live,
     "state_dict": state.round_trip,
     "no dead knobs": knobs.none_dead,
     "weight decay": decay.described,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from grokbench.conformance.outcome import ConformanceError, Seen
-from grokbench.conformance.rig import REPLICAS, SIZE, STEPS, give, noise, same, step, torch_optimizer, trajectory
-from grokbench.spec import OptimizerSpec, registry
+from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Outcome, Seen
+from grokbench.conformance.rig import REPLICAS, SIZE, STEPS, fill, give, noise, same, step, torch_optimizer, trajectory
+from grokbench.spec import OptimizerSpec, UsageError, registry
 
 
 def finite(spec: OptimizerSpec) -> Seen:
@@ -43,3 +43,52 @@ def untouched(spec: OptimizerSpec) -> Seen:
     if [name for name, _ in named] != listed:
         raise ConformanceError("it changes the list of parameters that it is given")
     return Seen("gradients and parameter lists are left as they are")
+
+
+def refilled(spec: OptimizerSpec) -> Seen:
+    """Whether bits are the same where every step fills the gradient tensors of the last one again.
+
+    Gradients are filled in place by `zero_grad(set_to_none=False)`, by buckets and by CUDA graphs.
+    """
+    if spec.name in registry.BUILT_IN:
+        raise NotApplicableError("built in: it is given no gradient tensors to keep")
+    (named, optimizer), (copies, second) = torch_optimizer(spec), torch_optimizer(spec)
+    rows = noise()
+    for t in range(STEPS):
+        give(named, rows[t, 0])
+        fill(copies, rows[t, 0])
+        step(spec, optimizer, t)
+        step(spec, second, t)
+        for (name, p), (_, q) in zip(named, copies, strict=True):
+            if not same(p, q):
+                raise ConformanceError(
+                    f"with gradient tensors filled again in place, {name} differs in step {t + 1}: "
+                    "is a gradient kept without a clone?"
+                )
+    return Seen("tensors filled again in place: the same bits")
+
+
+def missing(spec: OptimizerSpec) -> Seen:
+    """Whether a parameter whose gradient is None for some steps stays, and the others go on."""
+    if spec.name in registry.BUILT_IN:
+        raise NotApplicableError("built in: every parameter has a gradient")
+    (named, optimizer), (copies, second) = torch_optimizer(spec), torch_optimizer(spec)
+    rows, (name, p), coupled = noise(), named[0], False
+    for t in range(STEPS):
+        give(named, rows[t, 0])
+        give(copies, rows[t, 0])
+        step(spec, second, t)
+        absent = t // 3 == 1
+        if absent:
+            p.grad = None
+        before = p.detach().clone()
+        try:
+            step(spec, optimizer, t)
+        except UsageError as error:
+            raise ConformanceError(f"with a gradient that is None, {error}") from error
+        if absent and not same(p, before):
+            raise ConformanceError(f"step {t + 1} moves {name}, whose gradient is None")
+        coupled |= any(not same(a, b) for (_, a), (_, b) in zip(named[1:], copies[1:], strict=True))
+    if coupled:
+        return Seen("a parameter without a gradient stays; the steps of the others change by it", Outcome.SAID)
+    return Seen("a parameter without a gradient stays where it is, the others keep their bits")

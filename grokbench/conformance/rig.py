@@ -109,6 +109,15 @@ def give(named: Named, row: Tensor) -> None:
         p.grad = row[s.offset : s.offset + s.size].reshape(s.shape).float().clone()
 
 
+def fill(named: Named, row: Tensor) -> None:
+    """Write a row (P,) into the gradients that these parameters have, or give them their first ones."""
+    kept = [p.grad for _, p in named]
+    give(named, row)
+    for (_, p), old in zip(named, kept, strict=True):
+        if old is not None and p.grad is not None:
+            p.grad = old.copy_(p.grad)
+
+
 def step(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, t: int) -> None:
     """Step number t, counted from 0, on the run's own random numbers."""
     with foreign(spec, run_of(spec).key, t + 1, torch.device("cpu")), torch.enable_grad():

@@ -1,0 +1,16 @@
+"""A parameter without a gradient, as a frozen or unused one has, is not skipped: the step raises."""
+
+from plugins import Base
+
+EXPECT = "gradients missing", "with a gradient that is None, the optimizer"
+
+
+class Sound(Base):
+    pass
+
+
+class Faulty(Base):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.sub_(p.grad, alpha=group["lr"])
