@@ -71,7 +71,7 @@ class Pretended(torch.Tensor):
             storage_offset=inner.storage_offset(),
             dtype=inner.dtype,
             layout=inner.layout,
-            device="cpu",
+            device=torch.device("cpu"),
             dispatch_device=True,
         )
         made.inner = inner
@@ -136,7 +136,7 @@ class PretendedCuda(TorchDispatchMode):
             "set_rng_state": lambda state, device: None,
             "synchronize": self._synchronize,
         }
-        self._patches = [mock.patch.object(torch.cuda, name, value) for name, value in says.items()]
+        self._patches: list[Any] = [mock.patch.object(torch.cuda, name, value) for name, value in says.items()]
         self._patches.append(mock.patch.object(choice, "_installed", return_value=False))  # kernels need a driver
         for patch in self._patches:
             patch.start()

@@ -6,6 +6,7 @@ Shapes: B rows, T tokens, H heads, D width.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -151,7 +152,7 @@ def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Mod
     model = Transformer(run.model, run.task.vocabulary, run.task.classes).to(getattr(torch, run.model.dtype))
     model.load_state_dict(weights)
     steppers = optimizers(run, model)
-    averaging = [stepper for stepper in steppers if two_modes(stepper)]
+    averaging: list[Any] = [stepper for stepper in steppers if two_modes(stepper)]
     for stepper in averaging:
         stepper.train()
     batch, step, means = min(run.batch, len(rows)), 0, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,7 +186,7 @@ def damaged(place, value):
 def test_a_baseline_that_does_not_match_is_refused_with_the_reason(capsys, tiny, monkeypatch):
     save()
     capsys.readouterr()
-    for changes, options, message in [
+    cases: list[tuple[dict[str, Any], list[str], str]] = [
         ({"format": "x"}, [], "c.json is not a baseline"),
         ({"version": 1}, [], "is of version 1, and this is version 2: save it anew"),
         ({"engine": 1}, [], "is of engine 1, and this is engine"),
@@ -198,7 +199,8 @@ def test_a_baseline_that_does_not_match_is_refused_with_the_reason(capsys, tiny,
         ({"runs": {"add-softmax": damaged(5, 9999)}}, [], "is a damaged baseline: ValueError: a run cannot have ["),
         ({"runs": {"add-softmax": damaged(5, None)}}, [], "a run that grokked has no first crossing"),
         ({"golden": {}}, [], "is a damaged baseline"),
-    ]:
+    ]
+    for changes, options, message in cases:
         code, _, err = run(capsys, "--baseline", altered(**changes), "--candidate", "muon", *options)
         assert code == 2
         assert message in err

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from documents import PAGES
+from scripts import load
 from stored import MACHINE, STATES, TIME, spec, trace
 
 from grokbench.records import jsonl
@@ -18,18 +17,7 @@ from grokbench.report import terminal
 from grokbench.session import Session, cases
 from grokbench.spec import UsageError
 
-ROOT = Path(__file__).parents[2]
 RESULTS = PAGES["results"]
-
-
-def kept() -> object:
-    """The script that keeps them."""
-    found = importlib.util.spec_from_file_location("keep_records", ROOT / "benchmarks" / "studies" / "keep_records.py")
-    assert found
-    assert found.loader
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def test_records_come_back_without_their_curves(tmp_path):
@@ -79,7 +67,7 @@ def test_what_is_no_file_of_records_is_refused(tmp_path, content):
 
 
 def test_the_kept_records_are_judged_again_to_the_tables_of_the_guide(tmp_path):
-    script = kept()
+    script = load("keep_records")
     assert script.PATH.stat().st_size < 2_000_000
     options = dataclasses.replace(script.OPTIONS, store=tmp_path / "empty.sqlite")
     session = Session(options, cases(options))

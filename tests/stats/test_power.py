@@ -56,5 +56,6 @@ def test_needs_grow_as_the_question_gets_harder():
 def test_the_pairs_that_are_named_have_the_power_that_is_asked_for(cells):
     need = power.need(0.6, 0.4, cells)
     gap = -np.log(0.6)
+    assert need.fixed
     assert power.flip_power(need.fixed, gap, 0.4, 0.0, 0.05 / cells) >= 0.8
     assert power.flip_power(need.fixed - 1, gap, 0.4, 0.0, 0.05 / cells) < 0.8

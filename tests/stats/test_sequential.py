@@ -114,7 +114,7 @@ def test_bets_on_a_share_are_fair_at_the_limit(limit, n):
     """Ones and zeros with a mean of the limit: E is 1 on average, over all outcomes with their probabilities."""
     patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     chance = np.where(patterns, limit, 1 - limit).prod(1)
-    e = np.exp(log_e_share(patterns, limit))
+    e = np.exp(log_e_share(patterns.astype(float), limit))
     assert (chance[:, None] * e).sum(0) == pytest.approx(np.ones(n))
 
 

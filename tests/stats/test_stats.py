@@ -202,7 +202,7 @@ def test_repeated_softmaxes_narrow_no_interval() -> None:
     candidate, baseline = times(8, 1, 10), times(9, 1, 10)
     once = paired.ratio_interval([candidate], [baseline], np.random.default_rng(0))
     thrice = [[np.repeat(a, 3, axis=0)] for a in (candidate, baseline)]
-    assert paired.ratio_interval(*thrice, np.random.default_rng(0)) == pytest.approx(once)
+    assert paired.ratio_interval(thrice[0], thrice[1], np.random.default_rng(0)) == pytest.approx(once)
 
 
 @settings(deadline=None, max_examples=60)

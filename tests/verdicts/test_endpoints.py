@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,10 +42,10 @@ def test_every_endpoint_says_what_it_means(name):
 def evidence_of(block: int, softmax: str, logs: Sequence[float]) -> Evidence:
     """A cell with these log ratios, no run censored."""
     arms = [Sample(times, times, times) for times in (np.full(len(logs), 100.0), 100 * np.exp(logs))]
-    return compare("first", 1.0, f"{block}-{softmax}", block, *arms, 10_000.0)
+    return compare("first", 1.0, f"{block}-{softmax}", block, arms[0], arms[1], 10_000.0)
 
 
-def asked(test: str = "first", **rule: bool) -> Comparison:
+def asked(test: str = "first", **rule: Any) -> Comparison:
     return Comparison("", "", "", ("adamw", "muon"), test=test, **rule)
 
 

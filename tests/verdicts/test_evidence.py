@@ -31,8 +31,8 @@ BUDGET = 100
 def test_a_pair_counts_only_for_what_is_certain(baseline: int, candidate: int, margin: float) -> None:
     """Against the true times, of which those beyond the budget are hidden."""
     b, c = (np.array([min(t, BUDGET + 1.0)]) for t in (baseline, candidate))
-    arms = (Sample(x, x, x) for x in (b, c))
-    (found,) = compare("first", margin, "cell", "block", *arms, BUDGET + 1.0).differences
+    arms = [Sample(x, x, x) for x in (b, c)]
+    (found,) = compare("first", margin, "cell", "block", arms[0], arms[1], BUDGET + 1.0).differences
     if found < 0:
         assert candidate < margin * baseline
     if found > 0:
@@ -62,8 +62,8 @@ def test_a_level_holds_exactly_on_the_margin_whatever_the_budget_hides(
     for dealt in itertools.product([0, 1], repeat=6):
         candidate = np.array([pair[swap] for pair, swap in zip(pairs, dealt, strict=True)])
         baseline = np.array([pair[1 - swap] for pair, swap in zip(pairs, dealt, strict=True)]) / margin
-        arms = (Sample(x, x, x) for x in (np.where(t <= BUDGET, t, BUDGET + 1.0) for t in (baseline, candidate)))
-        e = compare("first", margin, "cell", "block", *arms, BUDGET + 1.0)
+        arms = [Sample(x, x, x) for x in (np.where(t <= BUDGET, t, BUDGET + 1.0) for t in (baseline, candidate))]
+        e = compare("first", margin, "cell", "block", arms[0], arms[1], BUDGET + 1.0)
         found.append(ENDPOINTS["first"].test(asked, [e], np.random.default_rng(0))[:2])
     for side in np.array(found).T:
         for p in side:
@@ -72,8 +72,8 @@ def test_a_level_holds_exactly_on_the_margin_whatever_the_budget_hides(
 
 @pytest.mark.parametrize("test", ["reached", "below", "collapsed"])
 def test_more_supports_a_claim_of_more(test: str) -> None:
-    arms = (Sample(np.ones(3), np.ones(3), np.array(v, float)) for v in ([0, 1, 5], [1, 1, 2]))
-    e = compare(test, 1.0, "cell", "block", *arms, 101)
+    arms = [Sample(np.ones(3), np.ones(3), np.array(v, float)) for v in ([0, 1, 5], [1, 1, 2])]
+    e = compare(test, 1.0, "cell", "block", arms[0], arms[1], 101)
     assert e.differences.tolist() == [-1, 0, 3]
 
 

@@ -149,7 +149,7 @@ CELL_TIMES = st.tuples(*[st.lists(EPOCHS, min_size=6, max_size=6)] * 2)
 def test_what_is_decided_stays_decided(times: list[Times], order: list[Cell], family: int) -> None:
     asked = claim(FOUR)
     cells = order[:family]
-    answers: dict[Cell | None, Status] = {}
+    answers: dict[Cell | str | None, Status] = {}
     for arrived in range(1, family + 1):
         records = records_of(asked, dict(zip(cells[:arrived], times, strict=False)))
         for v in judge(asked, cells, records):
