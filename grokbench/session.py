@@ -95,8 +95,8 @@ def _arms(preset: presets.Preset, texts: Sequence[str]) -> list[Arm]:
 class Session:
     """Answers cases from the store, and trains what is missing there.
 
-    share: other processes work on the same cases, so train only what is asked for next. write: with False the store is
-    only read, and what needs training fails.
+    divided: other processes work on the same cases, so train only what is asked for next. write: with False the store
+    is only read, and what needs training fails.
     """
 
     def __init__(
@@ -104,15 +104,15 @@ class Session:
         options: Options,
         selected: Iterable[Case],
         *,
-        share: bool = False,
+        divided: bool = False,
         write: bool = True,
         listener: Listener | None = None,
     ) -> None:
-        self._options, self._share = options, share
+        self._options, self._divided = options, divided
         self.selected = tuple(dict.fromkeys(selected))
         self.store = Store(options.store, write=write)
         self._trainer = Trainer(
-            self.store, options.device, options.threads, share=share, since=options.since, listener=listener
+            self.store, options.device, options.threads, divided=divided, since=options.since, listener=listener
         )
         self.records: dict[str, Record] = {}
         self._complete: dict[tuple[Claim, Cell], Gathered] = {}
@@ -174,7 +174,7 @@ class Session:
     def _train(self, cases: Sequence[Case]) -> None:
         """Train until the cases have their answers, look by look."""
         while missing := self.missing(cases):
-            self.records |= self._trainer.train(missing, () if self._share else self.missing(self.selected))
+            self.records |= self._trainer.train(missing, () if self._divided else self.missing(self.selected))
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict of one case, after training what it needs.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from grokbench.conformance import CHECKS, Outcome, conformance
+from grokbench.conformance import CHECKS, CheckOutcome, conformance
 from grokbench.conformance.rig import with_spectrum
 from grokbench.spec import registry
 
@@ -23,7 +23,7 @@ __all__ = ["CHECKS", "assert_conforms", "matrices", "spectra", "with_spectrum"]
 
 def assert_conforms(optimizer: str) -> None:
     """Raise `AssertionError` with all that an optimizer breaks. Raises `UsageError` if there is no such optimizer."""
-    found = [f for f in conformance(registry.parse(optimizer)) if f.outcome is Outcome.BREAKS]
+    found = [f for f in conformance(registry.parse(optimizer)) if f.outcome is CheckOutcome.BREAKS]
     assert not found, f"{optimizer}: " + "; ".join(f"{f.check}: {f.text}" for f in found)
 
 

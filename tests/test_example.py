@@ -10,7 +10,7 @@ import pytest
 from documents import PAGES
 
 from grokbench import cli
-from grokbench.conformance import Outcome, examine
+from grokbench.conformance import CheckOutcome, examine
 from grokbench.spec import registry
 
 EXAMPLE = PAGES["ci"].partition("## A worked example")[2]
@@ -87,5 +87,5 @@ def test_harmful_changes_do_not_conform(tmp_path, monkeypatch, name, source, che
     (tmp_path / f"polar_{name}.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     finding = examine(registry.parse(f"polar_{name}:Polar"), check)
-    assert finding.outcome is (Outcome.HOLDS if name == "as_it_is" else Outcome.BREAKS)
+    assert finding.outcome is (CheckOutcome.HOLDS if name == "as_it_is" else CheckOutcome.BREAKS)
     assert text in finding.text

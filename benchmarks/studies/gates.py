@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grokbench.claims import Cell, presets
-from grokbench.gate.decision import Outcome, Pairs, Times, looks, rule
+from grokbench.gate.decision import GateOutcome, Pairs, Times, looks, rule
 from grokbench.gate.gate import LEVEL, MARGIN, MAX_PAIRS
 from grokbench.gate.setting import Setting, setting_of
 from grokbench.records import jsonl
@@ -122,14 +122,14 @@ def first(pairs: Pairs, count: int) -> Pairs:
     return Pairs(pairs.cell, pairs.never, *arms)
 
 
-def one_gate(rng: np.random.Generator, pool: Pool, change: Change, tasks: int = 1) -> tuple[Outcome, int]:
+def one_gate(rng: np.random.Generator, pool: Pool, change: Change, tasks: int = 1) -> tuple[GateOutcome, int]:
     """The outcome of a simulated gate, and the pairs in each task that it took. The first task has the change."""
     cells = [pool.cell._replace(task=replace(pool.cell.task, name=name)) for name in TASKS[:tasks]]
     changes = [change, *[CHANGES[0]] * (tasks - 1)]
     everything = [draw(rng, pool._replace(cell=cell), MAX_PAIRS, own) for cell, own in zip(cells, changes, strict=True)]
     for count in looks(MAX_PAIRS):
         outcome, _ = rule([first(pairs, count) for pairs in everything], MARGIN, LEVEL)
-        if outcome is not Outcome.INCONCLUSIVE:
+        if outcome is not GateOutcome.INCONCLUSIVE:
             break
     return outcome, count
 
@@ -140,7 +140,7 @@ def rates(
     """Shares of REGRESSION, of PASS or IMPROVED, and of INCONCLUSIVE, and the mean number of pairs in each task."""
     rng = np.random.default_rng(seed)
     found = [one_gate(rng, pools[i % len(pools)], change, tasks) for i in range(gates)]
-    kinds = ({Outcome.REGRESSION}, {Outcome.PASS, Outcome.IMPROVED}, {Outcome.INCONCLUSIVE})
+    kinds = ({GateOutcome.REGRESSION}, {GateOutcome.PASS, GateOutcome.IMPROVED}, {GateOutcome.INCONCLUSIVE})
     bad, fine, open_ = (float(np.mean([outcome in kind for outcome, _ in found])) for kind in kinds)
     return bad, fine, open_, float(np.mean([count for _, count in found]))
 

@@ -34,7 +34,7 @@ def epochs(race: Race, run: RunSpec, replicas: int) -> None:
     """
     flops = replicas * work.plain_epoch(run)
     race.bound(flops)
-    pack = Pack(sizing.plan(run, race.device.type)._replace(slots=replicas, fixed=True))
+    pack = Pack(sizing.pack_size(run, race.device.type)._replace(slots=replicas, fixed=True))
     endless = replace(run.criterion, budget=10**9, hold=10**9)
     runs = [replace(run, replica=replica, criterion=endless) for replica in range(replicas)]
     pack.queue = {run.digest: run for run in runs}

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from grokbench import gate
-    from grokbench.gate.decision import Outcome
+    from grokbench.gate.decision import GateOutcome
     from grokbench.records import files
     from grokbench.report import gate as report
     from grokbench.report import github, progress
@@ -90,6 +90,6 @@ def run(options: argparse.Namespace) -> int:
     github.annotate(report.publish(result), out)
     if options.json:
         files.write_line(options.json, report.document(result))
-    if result.outcome is Outcome.REGRESSION:
+    if result.outcome is GateOutcome.REGRESSION:
         return REFUTED
     return UNDECIDED if options.strict and not result.passed else HELD

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from grokbench.conformance import bits, decay, gradients, knobs, rate, shape, size, state, training
-from grokbench.conformance.outcome import ConformanceError, Finding, NotApplicableError, Outcome, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, Finding, NotApplicableError, Seen
 from grokbench.spec import OptimizerSpec, UsageError
 
 CHECKS: dict[str, Callable[[OptimizerSpec], Seen]] = {
@@ -33,9 +33,9 @@ def examine(spec: OptimizerSpec, check: str) -> Finding:
     try:
         seen = CHECKS[check](spec)
     except NotApplicableError as reason:
-        return Finding(check, Outcome.SKIPPED, str(reason))
+        return Finding(check, CheckOutcome.SKIPPED, str(reason))
     except (ConformanceError, UsageError) as reason:
-        return Finding(check, Outcome.BREAKS, str(reason))
+        return Finding(check, CheckOutcome.BREAKS, str(reason))
     return Finding(check, seen.outcome, seen.text)
 
 
@@ -44,6 +44,6 @@ def conformance(spec: OptimizerSpec) -> Iterator[Finding]:
     first, *others = CHECKS
     found = examine(spec, first)
     yield found
-    if found.outcome is not Outcome.BREAKS:
+    if found.outcome is not CheckOutcome.BREAKS:
         for check in others:
             yield examine(spec, check)

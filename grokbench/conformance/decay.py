@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from grokbench.conformance.knobs import knobs, numeric
-from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Outcome, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import SLICES, STEPS, noise, trajectory, weights
 from grokbench.models.transformer import Slice
 from grokbench.spec import OptimizerSpec, UsageError, registry
@@ -31,7 +31,7 @@ def described(spec: OptimizerSpec) -> Seen:
     try:
         ran = trajectory(with_, gradients, steps, start, torch.float64)
     except UsageError as error:
-        return Seen(f"not looked at, since it fails in float64: {error}", Outcome.SAID)
+        return Seen(f"not looked at, since it fails in float64: {error}", CheckOutcome.SAID)
     plain = trajectory(without, gradients, steps, start, torch.float64)
     moved = (ran != plain).any(0)[0]
     built_in = registry.BUILT_IN.get(spec.name)
@@ -61,14 +61,14 @@ def described(spec: OptimizerSpec) -> Seen:
         return Seen(
             f"decoupled: a step takes {_rate(shares[-1], lr, decay)} of {which}"
             + ", which here is coupled, too" * coupled,
-            Outcome.SAID,
+            CheckOutcome.SAID,
         )
     if coupled:
-        return Seen(f"coupled: added to the gradient of {which}", Outcome.SAID)
+        return Seen(f"coupled: added to the gradient of {which}", CheckOutcome.SAID)
     if follows(-1) or _cosine((ran[1] - plain[1])[0, moved], start[0, moved]) > GROWTH:
         raise ConformanceError(f"it is taken from the gradient of {which}: they grow, so its sign is wrong")
     why = "" if free else "; its updates depend on the weights"
-    return Seen(f"neither decoupled nor coupled, as far as can be seen, on {which}{why}", Outcome.SAID)
+    return Seen(f"neither decoupled nor coupled, as far as can be seen, on {which}{why}", CheckOutcome.SAID)
 
 
 def _rate(share: float, lr: object, decay: float) -> str:

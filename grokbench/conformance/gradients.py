@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Outcome, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import REPLICAS, SIZE, STEPS, fill, give, noise, same, step, torch_optimizer, trajectory
 from grokbench.spec import OptimizerSpec, UsageError, registry
 
@@ -90,5 +90,5 @@ def missing(spec: OptimizerSpec) -> Seen:
             raise ConformanceError(f"step {t + 1} moves {name}, whose gradient is None")
         coupled |= any(not same(a, b) for (_, a), (_, b) in zip(named[1:], copies[1:], strict=True))
     if coupled:
-        return Seen("a parameter without a gradient stays; the steps of the others change by it", Outcome.SAID)
+        return Seen("a parameter without a gradient stays; the steps of the others change by it", CheckOutcome.SAID)
     return Seen("a parameter without a gradient stays where it is, the others keep their bits")

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class Outcome(Enum):
+class CheckOutcome(Enum):
     HOLDS = "holds"
     BREAKS = "breaks"
     SAID = "said"  # nothing is right or wrong about it
@@ -17,14 +17,14 @@ class Seen(NamedTuple):
     """What a check saw where nothing is broken."""
 
     text: str
-    outcome: Outcome = Outcome.HOLDS
+    outcome: CheckOutcome = CheckOutcome.HOLDS
 
 
 class Finding(NamedTuple):
     """What a check of this name found, and why."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     text: str
 
 

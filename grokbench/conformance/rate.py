@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Outcome, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import give, noise, restored, same, step, torch_optimizer
 from grokbench.spec import OptimizerSpec, registry
 
@@ -41,7 +41,7 @@ def live(spec: OptimizerSpec) -> Seen:
     if any(
         not same(p, old) for parameters in (named, loaded[0]) for (_, p), old in zip(parameters, start, strict=True)
     ):
-        return Seen("a rate of 0 in param_groups acts, but weights still move", Outcome.SAID)
+        return Seen("a rate of 0 in param_groups acts, but weights still move", CheckOutcome.SAID)
     return Seen("at a rate of 0 in param_groups nothing moves, also after load_state_dict")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Outcome, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import SIZE, SLICES, STEPS, trajectory, weights, with_spectrum
 from grokbench.spec import OptimizerSpec, registry
 
@@ -40,7 +40,7 @@ def spectrum(spec: OptimizerSpec) -> Seen:
     ratio_seen = f"largest over smallest singular value of an update of {steepest} is {ratio:.3g}"
     aligned_seen = f"alignment of U Vᵀ with the gradient's is {aligned:.3g} in {crooked}"
     if promised is None:
-        return Seen(f"{ratio_seen}; {aligned_seen}; no ratio is promised", Outcome.SAID)
+        return Seen(f"{ratio_seen}; {aligned_seen}; no ratio is promised", CheckOutcome.SAID)
     wrong = []
     if not ratio <= float(promised):
         wrong.append(f"{ratio_seen}, not {float(promised):.3g} at the most")

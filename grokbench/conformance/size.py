@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grokbench.conformance.knobs import knobs
-from grokbench.conformance.outcome import ConformanceError, Outcome, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, Seen
 from grokbench.conformance.rig import SLICES, noise, trajectory, weights
 from grokbench.spec import OptimizerSpec
 
@@ -29,4 +29,4 @@ def over_steps(spec: OptimizerSpec) -> Seen:
     if not all(size < float("inf") for size in sizes):
         raise ConformanceError(f"not finite within {max(AT)} steps of one gradient")
     said = ", ".join(f"{size:.3g}" for size in sizes)
-    return Seen(f"root mean square of the updates at steps {', '.join(map(str, AT))}: {said}", Outcome.SAID)
+    return Seen(f"root mean square of the updates at steps {', '.join(map(str, AT))}: {said}", CheckOutcome.SAID)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from grokbench.engine.ensemble import Ensemble
-from grokbench.engine.sizing import Layout
+from grokbench.engine.sizing import PackSize
 from grokbench.records.grok import Diagnostics, GrokDetector, Trace
 from grokbench.spec import Part, RunSpec
 
@@ -85,8 +85,8 @@ class Slot:
 class Pack:
     """A queue of runs, and an ensemble while any of them is in training."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    def __init__(self, size: PackSize) -> None:
+        self.size = size
         self.queue: dict[str, RunSpec] = {}
         self.slots: list[Slot | None] = []
         self._ensemble: Ensemble | None = None
@@ -98,14 +98,14 @@ class Pack:
     @property
     def room(self) -> int:
         """How many more runs it can take."""
-        return self.slots.count(None) if self._ensemble else self.layout.slots
+        return self.slots.count(None) if self._ensemble else self.size.slots
 
     def take(self, runs: Sequence[RunSpec], device: torch.device) -> None:
         """Begin these runs, at most `room`, in free slots."""
         if not self._ensemble:
-            size = self.layout.slots if self.layout.fixed else len(runs)
-            self._ensemble = Ensemble(runs[0], size, device, compile=self.layout.compiled)
-            self.slots = [None] * size
+            slots = self.size.slots if self.size.fixed else len(runs)
+            self._ensemble = Ensemble(runs[0], slots, device, compile=self.size.compiled)
+            self.slots = [None] * slots
         free = [i for i, slot in enumerate(self.slots) if slot is None]
         for i, run in zip(free, runs, strict=False):
             self._ensemble.load(i, run)
@@ -115,15 +115,15 @@ class Pack:
     def compact(self) -> None:
         """Drop the slots for which no run was left."""
         kept = [i for i, slot in enumerate(self.slots) if slot]
-        if self._ensemble and not self.layout.fixed and len(kept) < len(self.slots):
+        if self._ensemble and not self.size.fixed and len(kept) < len(self.slots):
             self._ensemble.select(kept)
             self.slots = [self.slots[i] for i in kept]
 
     def halve(self) -> bool:
         """After running out of memory: begin anew with half as many slots; False if there is only one."""
-        half = (len(self.slots) or self.layout.slots) // 2
+        half = (len(self.slots) or self.size.slots) // 2
         self.abandon()
-        self.layout = self.layout._replace(slots=max(1, half))
+        self.size = self.size._replace(slots=max(1, half))
         return half > 0
 
     def abandon(self) -> None:

@@ -1,4 +1,4 @@
-"""How an ensemble is laid out on a machine: how many slots it has, and whether its step is compiled.
+"""How an ensemble is sized on a machine: how many slots it has, and whether its step is compiled.
 
 Both follow from a run's spec and the machine alone, since a run's bits may depend on them: a compiled step rounds
 otherwise than an eager one, and cuBLAS chooses its algorithm by the number of slices of a batched product.
@@ -30,7 +30,7 @@ _LIVE = 4  # hidden layers of activations, or as much, that a step goes through 
 _BYTES = {"float32": 4, "float64": 8}
 
 
-class Layout(NamedTuple):
+class PackSize(NamedTuple):
     """slots: at most. fixed: always that many, the idle ones filled with zeros."""
 
     slots: int
@@ -38,13 +38,13 @@ class Layout(NamedTuple):
     compiled: bool
 
 
-def plan(run: RunSpec, device: str) -> Layout:
-    """The layout of ensembles for runs of this shape on 'cpu' or 'cuda'."""
+def pack_size(run: RunSpec, device: str) -> PackSize:
+    """The size of packs for runs of this shape on 'cpu' or 'cuda'."""
     compiled = work(run) >= COMPILE_WORK and compiler(device) is not None
     room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
     slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
     # A processor computes each slice of a batched product alike however many there are.
-    return Layout(slots, compiled or device == "cuda", compiled)
+    return PackSize(slots, compiled or device == "cuda", compiled)
 
 
 def work(run: RunSpec) -> float:

@@ -35,7 +35,7 @@ Kind = Literal["first", "sustained"]
 KINDS: tuple[Kind, Kind] = ("first", "sustained")
 
 
-class Outcome(Enum):
+class GateOutcome(Enum):
     PASS = "PASS"
     IMPROVED = "IMPROVED"
     REGRESSION = "REGRESSION"
@@ -102,7 +102,7 @@ class Decision:
     None if more than 400 or decided.
     """
 
-    outcome: Outcome
+    outcome: GateOutcome
     reason: str
     pairs: int
     tests: Tests
@@ -122,7 +122,7 @@ def looks(most: int) -> list[int]:
     return [*found, most]
 
 
-def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[Outcome, Tests]:
+def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[GateOutcome, Tests]:
     """What these cells' pairs say.
 
     REGRESSION if one of three guards, for first crossings, sustained times and grok rates, reaches a third of the
@@ -132,11 +132,11 @@ def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[Outcome, 
     """
     tests = _tests(cells, margin)
     if min(tests.late, tests.late_sustained, tests.rare) <= level / 3:
-        return Outcome.REGRESSION, tests
+        return GateOutcome.REGRESSION, tests
     shown = max(tests.fine, tests.fine_sustained, tests.few) <= level
     if not shown or any(_ratio(own, kind) > 1 + margin for own in tasks_of(cells).values() for kind in KINDS):
-        return Outcome.INCONCLUSIVE, tests
-    return Outcome.IMPROVED if tests.early <= level else Outcome.PASS, tests
+        return GateOutcome.INCONCLUSIVE, tests
+    return GateOutcome.IMPROVED if tests.early <= level else GateOutcome.PASS, tests
 
 
 def tasks_of(cells: Sequence[Pairs]) -> dict[str, list[Pairs]]:
@@ -197,19 +197,19 @@ def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
         return Decision(outcome, reason, pairs, tests, None, None, None, grokked)
     interval = paired.ratio_interval(*_stacks(cells, "first"), np.random.default_rng(0))
     ratio, sustained = (_ratio(cells, kind) for kind in KINDS)
-    more = _more(cells, margin, level) if outcome is Outcome.INCONCLUSIVE else None
+    more = _more(cells, margin, level) if outcome is GateOutcome.INCONCLUSIVE else None
     ends = f" ({interval[0]:.2f}–{interval[1]:.2f})" * math.isfinite(interval[1])
     shown = f"time ratio {ratio:.2f}{ends}, sustained {sustained:.2f}"
-    if outcome is Outcome.REGRESSION:
+    if outcome is GateOutcome.REGRESSION:
         reason = f"{_regression(tests, margin, level, grokked)}; {shown}"
-    elif outcome is Outcome.INCONCLUSIVE:
+    elif outcome is GateOutcome.INCONCLUSIVE:
         need = f"about {more} more pairs would decide" if more else "many more pairs would not decide"
         reason = f"{_lacking(cells, margin, level)}; {shown}; {need}"
     else:
         p = max(tests.fine, tests.fine_sustained, tests.few)
         everywhere = f" in each of {count} tasks" if (count := len(tasks_of(cells))) > 1 else ""
         reason = f"first crossings and sustained times are within {margin:.0%}{everywhere}, p {p:.2g}; {shown}"
-        if outcome is Outcome.IMPROVED:
+        if outcome is GateOutcome.IMPROVED:
             reason = f"earlier, p {tests.early:.2g}; {reason}"
     return Decision(outcome, reason, pairs, tests, ratio, interval, sustained, grokked, more)
 

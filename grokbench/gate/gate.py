@@ -14,7 +14,7 @@ import numpy as np
 from grokbench.claims import Cell
 from grokbench.gate import baseline as baselines
 from grokbench.gate.baseline import Baseline
-from grokbench.gate.decision import Decision, Outcome, Pairs, Times, decide, looks, rule
+from grokbench.gate.decision import Decision, GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.gate.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
 from grokbench.records.store import Record, Store
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
@@ -63,7 +63,7 @@ class Result:
     request: Request
     setting: Setting
     arms: tuple[OptimizerSpec, OptimizerSpec]
-    outcome: Outcome
+    outcome: GateOutcome
     reason: str
     decision: Decision | None
     differs: int | None
@@ -73,7 +73,7 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether the candidate is shown to be fine."""
-        return self.outcome in (Outcome.PASS, Outcome.IMPROVED)
+        return self.outcome in (GateOutcome.PASS, GateOutcome.IMPROVED)
 
     @property
     def identical(self) -> bool:
@@ -146,7 +146,7 @@ class _Gate:
         differs = self._golden()
         if differs == 0 and self._baseline.records is None and self._arms[0] == self._arms[1]:
             reason = "the same settings and sources, so both arms are one"
-            return Result(self._request, self._setting, self._arms, Outcome.PASS, reason, None, differs)
+            return Result(self._request, self._setting, self._arms, GateOutcome.PASS, reason, None, differs)
         return self._pairs(differs)
 
     def _golden(self) -> int | None:
@@ -202,7 +202,7 @@ class _Gate:
                     if same := self._identical(count, records):
                         break
                     continue
-                if rule(found, request.margin, request.level)[0] is not Outcome.INCONCLUSIVE:
+                if rule(found, request.margin, request.level)[0] is not GateOutcome.INCONCLUSIVE:
                     break
         finally:
             trainer.close()
@@ -216,7 +216,7 @@ class _Gate:
         if same:
             where = f" in each of {len(setting.cells)} cells" * (len(setting.cells) > 1)
             reason = f"bit-identical to the baseline over {count} whole runs{where}"
-            return Result(request, setting, self._arms, Outcome.PASS, reason, None, differs, found, used)
+            return Result(request, setting, self._arms, GateOutcome.PASS, reason, None, differs, found, used)
         d = decide(found, request.margin, request.level)
         return Result(request, setting, self._arms, d.outcome, d.reason, d, differs, found, used)
 

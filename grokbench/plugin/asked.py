@@ -65,7 +65,7 @@ def session_of(config: pytest.Config, selected: list[Case]) -> Session:
             config.stash[SESSION] = Session(
                 options_of(config),
                 selected,
-                share=hasattr(config, "workerinput"),
+                divided=hasattr(config, "workerinput"),
                 listener=lambda progress: config.hook.pytest_grokbench_progress(progress=progress),
             )
         except UsageError as error:

@@ -6,16 +6,16 @@ import io
 from typing import Any
 
 from grokbench.gate import Result
-from grokbench.gate.decision import KINDS, Outcome, Pairs
+from grokbench.gate.decision import KINDS, GateOutcome, Pairs
 from grokbench.gate.setting import EPOCHS
 from grokbench.report import export, github, terminal
 from grokbench.stats import paired
 
 _STYLE = {
-    Outcome.PASS: "green",
-    Outcome.IMPROVED: "bold green",
-    Outcome.REGRESSION: "bold red",
-    Outcome.INCONCLUSIVE: "yellow",
+    GateOutcome.PASS: "green",
+    GateOutcome.IMPROVED: "bold green",
+    GateOutcome.REGRESSION: "bold red",
+    GateOutcome.INCONCLUSIVE: "yellow",
 }
 ARMS = ("baseline", "candidate")
 HEADER = (
@@ -27,7 +27,7 @@ HEADER = (
     "time\nratio",
     "sustained\nratio",
 )
-_LEVEL = {Outcome.REGRESSION: "error", Outcome.INCONCLUSIVE: "warning"}
+_LEVEL = {GateOutcome.REGRESSION: "error", GateOutcome.INCONCLUSIVE: "warning"}
 
 
 def text(result: Result, width: int, *, color: bool = False) -> str:

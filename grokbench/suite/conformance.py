@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from grokbench.conformance import Finding, Outcome
+from grokbench.conformance import CheckOutcome, Finding
 
 
 def test_conforms(grok_finding: Finding) -> None:
-    if grok_finding.outcome is Outcome.SKIPPED:
+    if grok_finding.outcome is CheckOutcome.SKIPPED:
         pytest.skip(grok_finding.text)
-    if grok_finding.outcome is Outcome.BREAKS:
+    if grok_finding.outcome is CheckOutcome.BREAKS:
         pytest.fail(f"{grok_finding.check}: {grok_finding.text}", pytrace=False)

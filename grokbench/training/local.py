@@ -60,8 +60,8 @@ def resolve_device(name: str) -> str:
 class Executor:
     """Trains runs that the store does not have, on one device.
 
-    fill: free slots may take any run that has been asked for, not only those that are wanted now; to be turned
-    off where several processes divide the work. since: records older than this Unix time do not count. watch: called
+    divided: other processes work on the same runs, so free slots take only what is wanted now; else they may take any
+    run that has been asked for. since: records older than this Unix time do not count. watch: called
     about every second; what it raises ends the work.
     """
 
@@ -70,12 +70,12 @@ class Executor:
         store: Store,
         device: str = "auto",
         *,
-        fill: bool = True,
+        divided: bool = False,
         since: float = 0.0,
         listener: Listener | None = None,
         watch: Callable[[], None] | None = None,
     ) -> None:
-        self._store, self._fill, self._since, self._listener = store, fill, since, listener
+        self._store, self._divided, self._since, self._listener = store, divided, since, listener
         self._watch = watch
         self._device = resolve_device(device)
         _keep_freed_memory()
@@ -101,8 +101,8 @@ class Executor:
                 self._pack(run).queue[digest] = run
 
     def _pack(self, run: RunSpec) -> Pack:
-        kind = (shape(run), plan := sizing.plan(run, self._device))
-        return self._packs.setdefault(kind, Pack(plan))
+        kind = (shape(run), size := sizing.pack_size(run, self._device))
+        return self._packs.setdefault(kind, Pack(size))
 
     def records(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
         """The records of these runs by digest, trained first where there is none yet."""
@@ -153,7 +153,7 @@ class Executor:
         packs = self._packs.values()
         begun = [pack for pack in packs if pack.active]
         wanted = [pack for pack in packs if not missing.isdisjoint(pack.queue)]
-        for pack in (*begun, *wanted, *(packs if self._fill else ())):
+        for pack in (*begun, *wanted, *(() if self._divided else packs)):
             try:
                 self._refill(pack, missing)
                 if not pack.active:
@@ -173,7 +173,7 @@ class Executor:
             return
         claimed: list[RunSpec] = []
         for digest, run in sorted(pack.queue.items(), key=lambda item: item[0] not in missing):  # stable
-            if len(claimed) == pack.room or not (self._fill or digest in missing):
+            if len(claimed) == pack.room or not (not self._divided or digest in missing):
                 break
             if digest in self._held:
                 continue

@@ -19,7 +19,7 @@ class Trainer:
 
     threads: on a processor, how many processes of one thread each may train; None for torch's own number of threads,
     which OMP_NUM_THREADS sets, but no more than the cores. Raises `UsageError` for more than these.
-    share: other processes work on the same runs, so train only what is asked for. since: see `Executor`.
+    divided: other processes work on the same runs, so train only what is asked for. since: see `Executor`.
     """
 
     def __init__(
@@ -28,12 +28,12 @@ class Trainer:
         device: str = "auto",
         threads: int | None = None,
         *,
-        share: bool = False,
+        divided: bool = False,
         since: float = 0.0,
         listener: Listener | None = None,
     ) -> None:
         cores.check(threads)
-        self._store, self._device, self._share, self._since = store, device, share, since
+        self._store, self._device, self._divided, self._since = store, device, divided, since
         self._listener = listener
         self._threads = threads
         self._executor: Executor | None = None
@@ -55,7 +55,7 @@ class Trainer:
         if self._executor is None:
             self._executor = self._start()
         self._try(everything)
-        if not self._share:
+        if not self._divided:
             self._employ(everything)
             self._executor.need(everything)
         return self._executor.records(wanted)
@@ -66,7 +66,7 @@ class Trainer:
         return Executor(
             self._store,
             self._device,
-            fill=not self._share,
+            divided=self._divided,
             since=self._since,
             listener=self._listener,
             watch=self._watch,
@@ -94,10 +94,10 @@ class Trainer:
         import torch
 
         from grokbench.training.local import resolve_device
-        from grokbench.training.workers import share
+        from grokbench.training.workers import processes_for
 
-        alone = self._share or resolve_device(self._device) != "cpu"
-        return 1 if alone else share(self._threads or min(torch.get_num_threads(), cores.count()), runs)
+        alone = self._divided or resolve_device(self._device) != "cpu"
+        return 1 if alone else processes_for(self._threads or min(torch.get_num_threads(), cores.count()), runs)
 
     def _employ(self, runs: Sequence[RunSpec]) -> None:
         """Start workers for these runs, unless there are some at work or the runs are too few."""

@@ -26,7 +26,7 @@ END_SECONDS = 3.0  # for a worker to give its leases back once it is told to end
 RUNS_PER_WORKER = 4  # starting a process takes as long as training about so many small runs for a second
 
 
-def share(threads: int, runs: int) -> int:
+def processes_for(threads: int, runs: int) -> int:
     """Into how many processes to divide so many threads for so many runs."""
     return max(1, min(threads, runs // RUNS_PER_WORKER))
 

@@ -13,7 +13,7 @@ from plugins import Base
 
 from grokbench import cli, testing
 from grokbench.cli import check
-from grokbench.conformance import CHECKS, Outcome, conformance, examine
+from grokbench.conformance import CHECKS, CheckOutcome, conformance, examine
 from grokbench.spec import UsageError, registry
 
 SHARED: dict[tuple[int, ...], torch.Tensor] = {}
@@ -168,7 +168,7 @@ def found(optimizer, name):
 def test_good_optimizers_conform(optimizer):
     findings = list(conformance(registry.parse(optimizer)))
     assert [f.check for f in findings] == list(CHECKS)
-    assert [f for f in findings if f.outcome is Outcome.BREAKS] == []
+    assert [f for f in findings if f.outcome is CheckOutcome.BREAKS] == []
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_good_optimizers_conform(optimizer):
 )
 def test_what_is_broken_is_found(optimizer, name, text):
     finding = found(optimizer, name)
-    assert finding.outcome is Outcome.BREAKS
+    assert finding.outcome is CheckOutcome.BREAKS
     assert text in finding.text
 
 
 def test_what_draws_random_numbers_is_deterministic_on_its_runs_own():
-    assert found("plugins:Noisy", "deterministic").outcome is Outcome.HOLDS
+    assert found("plugins:Noisy", "deterministic").outcome is CheckOutcome.HOLDS
     assert found("plugins:Noisy", "independent").text == "another gradient changes nothing"
 
 
@@ -219,13 +219,13 @@ def test_what_draws_random_numbers_is_deterministic_on_its_runs_own():
 )
 def test_weight_decay_is_described(optimizer, text):
     finding = found(optimizer, "weight decay")
-    assert finding.outcome is Outcome.SAID
+    assert finding.outcome is CheckOutcome.SAID
     assert finding.text.endswith(text)
 
 
 def test_knobs_that_act_late_or_beside_another_are_not_dead():
     finding = found("test_conformance:Late", "no dead knobs")
-    assert finding.outcome is Outcome.HOLDS
+    assert finding.outcome is CheckOutcome.HOLDS
     assert finding.text == "each of 3 changes the weights; floor only together with switch"
 
 
@@ -235,20 +235,20 @@ def test_torchs_muon_orthogonalises_and_decays_apart():
     assert 1 < float(found(muon, "spectrum").text.partition(" is ")[2].partition(";")[0]) < 1.87
     assert "alignment of U Vᵀ with the gradient's is 1 in" in found(muon, "spectrum").text
     assert found(muon, "weight decay").text == "decoupled: a step takes lr · weight_decay of the hidden matrices"
-    assert found(muon, "state_dict").outcome is Outcome.HOLDS
+    assert found(muon, "state_dict").outcome is CheckOutcome.HOLDS
 
 
 def test_a_declared_condition_is_what_counts():
-    assert found("test_conformance:Modest", "spectrum").outcome is Outcome.HOLDS
-    assert found("test_conformance:Plain", "spectrum").outcome is Outcome.SAID
-    assert found("adamw", "spectrum").outcome is Outcome.SKIPPED
-    assert found("muon(orthogonalize=False)", "spectrum").outcome is Outcome.SKIPPED
+    assert found("test_conformance:Modest", "spectrum").outcome is CheckOutcome.HOLDS
+    assert found("test_conformance:Plain", "spectrum").outcome is CheckOutcome.SAID
+    assert found("adamw", "spectrum").outcome is CheckOutcome.SKIPPED
+    assert found("muon(orthogonalize=False)", "spectrum").outcome is CheckOutcome.SKIPPED
 
 
 def test_the_size_of_updates_is_said_without_their_decay():
     assert found("adamw", "size") == (
         "size",
-        Outcome.SAID,
+        CheckOutcome.SAID,
         "root mean square of the updates at steps 1, 10, 100: 0.001, 0.001, 0.001",
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from grokbench.conformance import Outcome, examine
+from grokbench.conformance import CheckOutcome, examine
 from grokbench.spec import registry
 
 KINDS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("test_"))
@@ -29,7 +29,7 @@ def test_the_fault_is_found_and_its_sound_twin_passes(kind):
     assert module.__doc__
     check, words = module.EXPECT
     faulty, sound = finding(kind, "Faulty", check), finding(kind, "Sound", check)
-    assert sound.outcome in (Outcome.HOLDS, Outcome.SAID), sound.text
+    assert sound.outcome in (CheckOutcome.HOLDS, CheckOutcome.SAID), sound.text
     assert words in faulty.text
     assert words not in sound.text
-    assert faulty.outcome is (Outcome.SAID if getattr(module, "ONLY_SAID", False) else Outcome.BREAKS)
+    assert faulty.outcome is (CheckOutcome.SAID if getattr(module, "ONLY_SAID", False) else CheckOutcome.BREAKS)

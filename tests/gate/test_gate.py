@@ -13,7 +13,7 @@ import pytest
 from grokbench import cli, gate
 from grokbench.claims import Cell
 from grokbench.gate import baseline as baselines
-from grokbench.gate.decision import Outcome, Pairs, Times, decide, looks, rule
+from grokbench.gate.decision import GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.spec import UsageError, task
 from grokbench.training.local import Executor
 
@@ -35,34 +35,39 @@ TIMES = np.array([40.0, 50, 44, 61, 52, 47, 39, 58, 66, 41, 55, 49, 53, 45, 48, 
 
 @pytest.mark.parametrize(
     ("factor", "expected"),
-    [(1.0, Outcome.PASS), (0.6, Outcome.IMPROVED), (1.5, Outcome.REGRESSION), (1.1, Outcome.INCONCLUSIVE)],
+    [
+        (1.0, GateOutcome.PASS),
+        (0.6, GateOutcome.IMPROVED),
+        (1.5, GateOutcome.REGRESSION),
+        (1.1, GateOutcome.INCONCLUSIVE),
+    ],
 )
 def test_what_times_a_factor_later_are(factor, expected):
     jitter = np.exp(np.linspace(-0.03, 0.03, 16))
     decision = outcome(pairs(TIMES, TIMES * factor * jitter))
     assert decision.outcome is expected
     assert decision.ratio == pytest.approx(factor, rel=0.01)
-    assert (decision.more is None) == (expected is not Outcome.INCONCLUSIVE or factor == 1.1)
+    assert (decision.more is None) == (expected is not GateOutcome.INCONCLUSIVE or factor == 1.1)
 
 
 def test_sustained_times_are_guarded():
     decision = outcome(pairs(TIMES, TIMES * 0.8, held=(TIMES, TIMES * 1.6)))
-    assert decision.outcome is Outcome.REGRESSION
+    assert decision.outcome is GateOutcome.REGRESSION
     assert decision.reason.startswith("sustained grok times are more than 10% later, p ")
 
 
 def test_a_sustained_time_that_is_open_keeps_it_from_passing():
     held = np.where(np.arange(16) % 2, TIMES * 0.7, TIMES * 1.4)
-    assert outcome(pairs(TIMES, TIMES, held=(TIMES, held))).outcome is Outcome.INCONCLUSIVE
+    assert outcome(pairs(TIMES, TIMES, held=(TIMES, held))).outcome is GateOutcome.INCONCLUSIVE
 
 
 def test_grok_rates_are_guarded_where_most_runs_never_grok():
     never = np.full(16, NEVER)
     decision = outcome(pairs(np.full(16, 91.5), never))  # hardly later than the budget, and never
-    assert decision.outcome is Outcome.REGRESSION
+    assert decision.outcome is GateOutcome.REGRESSION
     assert "fewer runs grok, 0 instead of 16" in decision.reason
     assert "later" not in decision.reason
-    assert outcome(pairs(never, never)).outcome is Outcome.INCONCLUSIVE
+    assert outcome(pairs(never, never)).outcome is GateOutcome.INCONCLUSIVE
 
 
 def test_cells_of_one_task_are_one_pair_each_replica():
@@ -77,19 +82,19 @@ def test_a_minority_that_is_lost_by_far_keeps_it_from_passing():
     """A typical pair is within the margin, but a quarter of the candidate's runs never grok."""
     candidate = np.where(np.arange(16) % 4 == 3, NEVER, TIMES)
     decision = outcome(pairs(TIMES, candidate))
-    assert decision.outcome is Outcome.INCONCLUSIVE
+    assert decision.outcome is GateOutcome.INCONCLUSIVE
     assert decision.tests.few > 0.05
     few = outcome(pairs(TIMES[:8], TIMES[:8]))  # too few pairs to exclude it
     assert few.tests.fine < 0.05 < few.tests.few
-    assert few.outcome is Outcome.INCONCLUSIVE
+    assert few.outcome is GateOutcome.INCONCLUSIVE
 
 
 def test_one_bad_task_among_many_is_seen():
     good = [pairs(TIMES, TIMES, name=name) for name in ("add", "sub", "mul", "gcd")]
-    assert outcome(*good).outcome is Outcome.PASS
+    assert outcome(*good).outcome is GateOutcome.PASS
     later = pairs(TIMES, np.minimum(TIMES * 1.3, NEVER), name="exp")
-    assert outcome(*good, later).outcome is not Outcome.PASS
-    assert outcome(*good, pairs(TIMES, np.minimum(TIMES * 1.8, NEVER), name="exp")).outcome is Outcome.REGRESSION
+    assert outcome(*good, later).outcome is not GateOutcome.PASS
+    assert outcome(*good, pairs(TIMES, np.minimum(TIMES * 1.8, NEVER), name="exp")).outcome is GateOutcome.REGRESSION
 
 
 def test_the_level_holds_where_runs_are_censored_near_the_margin():

@@ -9,7 +9,7 @@ import pytest
 
 from grokbench import cli, gate
 from grokbench.gate import setting as settings
-from grokbench.gate.decision import Outcome
+from grokbench.gate.decision import GateOutcome
 
 # All of them are right for the 8 epochs (16 steps) of the golden runs here, and wrong from step 24 on, when no run has
 # grokked yet.
@@ -74,13 +74,13 @@ def ask(name, baseline="latecomers:Sound", **more):
 def test_a_fault_after_the_golden_run_is_no_pass(fault):
     found = ask(fault, max_pairs=4)
     assert found.differs == 0  # which was called a PASS
-    assert found.outcome in (Outcome.REGRESSION, Outcome.INCONCLUSIVE)
+    assert found.outcome in (GateOutcome.REGRESSION, GateOutcome.INCONCLUSIVE)
     assert not found.identical
 
 
 def test_whole_runs_that_are_equal_are_a_pass():
     found = ask("Tidied")
-    assert (found.outcome, found.reason) == (Outcome.PASS, "bit-identical to the baseline over 2 whole runs")
+    assert (found.outcome, found.reason) == (GateOutcome.PASS, "bit-identical to the baseline over 2 whole runs")
     assert len(found.records) == 4
 
 
@@ -106,6 +106,6 @@ def test_the_runs_of_a_baseline_do_not_answer_for_a_candidate_of_the_same_name(m
 
 def test_nothing_that_groks_has_no_ratio():
     found = ask("Sound(lr=0.0)", "latecomers:Sound(lr=1e-9)", max_pairs=2)
-    assert found.outcome is Outcome.INCONCLUSIVE
+    assert found.outcome is GateOutcome.INCONCLUSIVE
     assert found.reason == "no run of either arm grokked within 60 epochs: raise --budget"
     assert found.decision.ratio is None

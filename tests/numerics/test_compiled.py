@@ -67,12 +67,12 @@ def test_many_shapes_are_compiled_each_for_itself(monkeypatch):
 
 def test_long_runs_are_compiled_and_short_ones_are_not(monkeypatch):
     monkeypatch.setattr(sizing, "compiler", lambda device: "g++")
-    assert not any(sizing.plan(preset_run("ci", task), "cpu").compiled for task in range(7))
-    plan = sizing.plan(preset_run("paper"), "cpu")
+    assert not any(sizing.pack_size(preset_run("ci", task), "cpu").compiled for task in range(7))
+    plan = sizing.pack_size(preset_run("paper"), "cpu")
     assert plan.compiled
     assert plan.fixed  # a compiled step has static shapes
     monkeypatch.setattr(sizing, "compiler", lambda device: None)
-    assert not sizing.plan(preset_run("paper"), "cpu").compiled
+    assert not sizing.pack_size(preset_run("paper"), "cpu").compiled
 
 
 def test_an_empty_name_of_the_compiler_means_none(monkeypatch):
@@ -85,5 +85,5 @@ def test_an_empty_name_of_the_compiler_means_none(monkeypatch):
 def test_slots_follow_from_the_size_of_a_replica():
     small, large = preset_run("ci"), preset_run("paper")
     huge = dataclasses.replace(large, model=dataclasses.replace(large.model, width=1024, feed_forward=8192))
-    slots = [sizing.plan(run, "cpu").slots for run in (small, large, huge)]
+    slots = [sizing.pack_size(run, "cpu").slots for run in (small, large, huge)]
     assert sizing.MOST["cpu"] >= slots[0] >= slots[1] >= slots[2] == sizing.FEWEST

@@ -37,7 +37,7 @@ def test_records_are_the_same_alone_and_through_slots_that_are_refilled_and_drop
 ):
     runs = [a_run(r, budget=10 + 7 * (r % 3)) for r in range(7)] + [a_run(r, task=1) for r in range(3)]
     with monkeypatch.context() as patch:
-        patch.setattr(sizing, "plan", lambda run, device: sizing.Layout(3, fixed, compiled=False))
+        patch.setattr(sizing, "pack_size", lambda run, device: sizing.PackSize(3, fixed, compiled=False))
         together = Executor(store, "cpu").records(runs)
     for run in (runs[0], runs[4], runs[6], runs[9]):
         other = Store(tmp_path / f"{run.digest}.sqlite")
@@ -119,7 +119,7 @@ def test_free_slots_take_runs_that_are_needed_later(store):
 
 def test_without_fill_only_what_is_wanted_is_trained(store):
     now, later = a_run(0), a_run(1)
-    sharing = Executor(store, "cpu", fill=False)
+    sharing = Executor(store, "cpu", divided=True)
     sharing.need([now, later])
     sharing.records([now])
     assert not store.get([later.digest])
@@ -205,7 +205,7 @@ def test_a_record_that_cannot_be_stored_is_trained_again(store, monkeypatch, err
 
 
 def test_a_slot_that_is_free_is_left_alone(store, monkeypatch):
-    monkeypatch.setattr(sizing, "plan", lambda run, device: sizing.Layout(2, fixed=True, compiled=False))
+    monkeypatch.setattr(sizing, "pack_size", lambda run, device: sizing.PackSize(2, fixed=True, compiled=False))
     steps = P.tasks[0].train_rows // P.batch
     short, long = (a_run(0, f"plugins:FailsAfter(steps={steps * b}, lr=0.0)", budget=b, settle=9) for b in (3, 5))
     assert len(Executor(store, "cpu").records([short, long])) == 2
@@ -263,7 +263,7 @@ import sys
 from grokbench.records.store import Store
 from grokbench.training.local import Executor
 from tiny import a_run
-sharing = Executor(Store(sys.argv[1]), "cpu", fill=False)
+sharing = Executor(Store(sys.argv[1]), "cpu", divided=True)
 for task in range(2):
     for half in range(2):
         sharing.records([a_run(r, task=task) for r in range(6 * half, 6 * half + 6)])

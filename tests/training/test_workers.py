@@ -30,7 +30,7 @@ def wait_for(condition, seconds=60.0):
 
 @pytest.mark.parametrize(("threads", "runs", "processes"), [(1, 100, 1), (2, 100, 2), (64, 24, 6), (8, 3, 1)])
 def test_how_many_processes_there_are(threads, runs, processes):
-    assert workers.share(threads, runs) == processes
+    assert workers.processes_for(threads, runs) == processes
 
 
 def test_what_workers_train_is_what_one_process_trains(tmp_path):
