@@ -6,7 +6,6 @@ Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usa
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from grokbench.cli import (
     power,
     run,
     show,
+    streams,
     sweep,
 )
 from grokbench.cli.common import USAGE, Parser
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
             stream.reconfigure(errors="replace")
-    out = failures.Output(sys.stdout)
-    with contextlib.redirect_stdout(out):
+    with streams.standard_output(getattr(options, "json", None)) as out:
         try:
             cores.check(getattr(options, "threads", None))  # whatever the command, before it writes anything
             code = int(options.action(options))

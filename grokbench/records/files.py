@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from grokbench.spec import UsageError
+
+
+class Writable(Protocol):
+    def write(self, text: str, /) -> object: ...
+
+
+_standard: list[Writable] = []  # where standard output is, if something else has its place
+
+
+@contextlib.contextmanager
+def standard_output(stream: Writable) -> Iterator[None]:
+    """Let '-' mean this stream."""
+    _standard.append(stream)
+    try:
+        yield
+    finally:
+        _standard.pop()
 
 
 def check(path: str) -> None:
@@ -39,7 +59,7 @@ def write_line(path: str, content: object) -> None:
     line = json.dumps(content, allow_nan=False) + "\n"
     target = Path(path)
     if path == "-":
-        sys.stdout.write(line)
+        (_standard[-1] if _standard else sys.stdout).write(line)
     elif target.exists() and not target.is_file():
         target.write_text(line)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from grokbench import cli
-from grokbench.cli import failures
+from grokbench.cli import streams
 from grokbench.spec import MachineError, UsageError
 
 HEADER = "cell,arm,replica,time,event\n"
@@ -87,7 +88,7 @@ def test_output_that_finds_no_room_is_the_machines_failure():
 
 
 def test_an_interrupted_or_full_output_leaves_the_stream_usable():
-    out = failures.Output(None)
+    out = streams.Output(None)
     assert out.write("lost") == 4
     assert not out.isatty()
     assert out.encoding == "utf-8"
@@ -109,3 +110,26 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, capsys)
         assert cli.main(["check", "adamw", f"--json={tmp_path / place}"]) == 2
         assert why in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_on_standard_output_is_alone_there(tmp_path, monkeypatch):
+    """A plug-in prints when it is made, and writes to descriptor 1 in every step."""
+    (tmp_path / "talks.py").write_text(
+        "import os, torch\n"
+        "class Talks(torch.optim.SGD):\n"
+        "    def __init__(self, params, lr=0.1):\n"
+        "        print('hello')\n"
+        "        super().__init__(params, lr=lr)\n"
+        "    def step(self, closure=None):\n"
+        "        os.write(1, b'step\\n')\n"
+        "        super().step()\n"
+    )
+    code = "import sys, tiny; tiny.pytest_configure(); from grokbench.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "run", "--preset=tiny", "--task=add", "--softmax=softmax", "--replicas=1"]
+    command += ["--optimizer=sgd", "--optimizer=talks:Talks", "--json=-"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["runs"]) == 2
+    assert "hello" in done.stderr
+    assert "step" in done.stderr

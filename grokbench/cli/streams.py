@@ -1,0 +1,87 @@
+"""Standard output: a reader that may go away, and JSON that nothing else may be mixed with."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from grokbench.records import files
+
+
+@contextlib.contextmanager
+def standard_output(json: str | None) -> Iterator[Output]:
+    """Standard output for a command, whose --json is given.
+
+    If JSON goes there, everything else goes to standard error, also what a plug-in prints or writes to descriptor 1.
+    """
+    if json != "-":
+        out = Output(sys.stdout)
+        with contextlib.redirect_stdout(out):
+            yield out
+        return
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdout
+        if _descriptor(stream) == 1:
+            kept = os.dup(1)
+            os.dup2(2, 1)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 1)
+            stream = stack.enter_context(open(kept, "w", encoding="utf-8", closefd=False))
+        out = Output(stream)
+        stack.enter_context(files.standard_output(out))
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield out
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return stream.fileno() if stream else None
+    except (OSError, ValueError):
+        return None
+
+
+class Output(io.TextIOBase):
+    """Standard output for a reader that may go away: what then is written is lost, and no exit code changes by it."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            if self._stream:
+                self._stream.write(text)
+        except BrokenPipeError:
+            self._lose()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            if self._stream:
+                self._stream.flush()
+        except BrokenPipeError:
+            self._lose()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation("standard output is closed")
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def _lose(self) -> None:
+        """What is still in its buffer would fail once more at the end of the process."""
+        stream, self._stream = self._stream, None
+        with contextlib.suppress(OSError, ValueError):
+            if stream:
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)
