@@ -52,8 +52,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train the grid and print its map."""
-    from rich.console import Console
-
     from grokbench.records import files
     from grokbench.report import progress
 
@@ -71,15 +69,12 @@ def run(options: argparse.Namespace) -> int:
     }
     if options.json:
         files.check(options.json)
-    store = Store(options.store)
-    display = progress.Display(Console(stderr=True))
-    trainer = Trainer(store, options.device, options.threads, listener=display.update)
-    try:
+    with (
+        progress.watching() as listener,
+        Store(options.store) as store,
+        Trainer(store, options.device, options.threads, listener=listener) as trainer,
+    ):
         records = trainer.train([run for own in runs.values() for run in own])
-    finally:
-        trainer.close()
-        display.close()
-        store.close()
     rows = [_point(setting, [records[run.digest] for run in own], preset) for setting, own in runs.items()]
     output(options.json).write(_map(f"{optimizer.name} on {task.name} under {softmax}", grid, rows))
     if options.json:

@@ -190,11 +190,12 @@ class _Gate:
     def _pairs(self, differs: int | None) -> Result:
         request, setting = self._request, self._setting
         most = min(request.max_pairs, self._baseline.pairs or request.max_pairs)
-        store = Store(setting.store)
-        trainer = Trainer(store, setting.device, setting.threads, since=self._since, listener=self._listener)
         same = False
-        try:
-            counts = looks(most) if differs else [min(WHOLE, most), *looks(most)]
+        counts = looks(most) if differs else [min(WHOLE, most), *looks(most)]
+        with (
+            Store(setting.store) as store,
+            Trainer(store, setting.device, setting.threads, since=self._since, listener=self._listener) as trainer,
+        ):
             for i, count in enumerate(counts):
                 records = self._records(store, trainer, count)
                 found = tuple(self._cell(cell, count, records) for cell in setting.cells)
@@ -204,9 +205,6 @@ class _Gate:
                     continue
                 if rule(found, request.margin, request.level)[0] is not GateOutcome.INCONCLUSIVE:
                     break
-        finally:
-            trainer.close()
-            store.close()
         used = tuple(
             (run, label, own[run.digest])
             for label, optimizer, own in zip(("baseline", "candidate"), self._arms, records, strict=True)
@@ -281,12 +279,10 @@ def save(path: str, text: str, request: Request, pairs: int, listener: Listener 
     digests = golden([setting.runs(cell, optimizer, 1)[0] for cell in setting.cells], setting.device, EPOCHS)
     optimizer = marked(optimizer, digests)
     runs = [run for cell in setting.cells for run in setting.runs(cell, optimizer, pairs)]
-    store = Store(setting.store)
-    trainer = Trainer(store, setting.device, setting.threads, since=request.since, listener=listener)
-    try:
+    with (
+        Store(setting.store) as store,
+        Trainer(store, setting.device, setting.threads, since=request.since, listener=listener) as trainer,
+    ):
         records = trainer.train(runs)
-    finally:
-        trainer.close()
-        store.close()
     baselines.save(path, optimizer, setting, baselines.by_cell(setting.cells, digests), records, pairs)
     return setting

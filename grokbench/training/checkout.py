@@ -113,10 +113,5 @@ def _train(runs: list[RunSpec], path: Path, device: str, threads: int | None, si
     from grokbench.records.store import Store
     from grokbench.training.trainer import Trainer
 
-    store = Store(path)
-    trainer = Trainer(store, device, threads, since=since)
-    try:
+    with Store(path) as store, Trainer(store, device, threads, since=since) as trainer:
         trainer.train(runs)
-    finally:
-        trainer.close()
-        store.close()

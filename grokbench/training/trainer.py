@@ -40,6 +40,12 @@ class Trainer:
         self._workers: Workers | None = None
         self._tried: set[OptimizerSpec] = set()
 
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the workers."""
         if self._workers:
