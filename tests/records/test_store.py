@@ -198,7 +198,8 @@ def older(path: Path, version: int) -> None:
     if version == 1:
         db.execute("ALTER TABLE runs DROP COLUMN diagnostics")
     else:
-        states = json.dumps([list(vars(state).values()) for state in STATES])
+        names = ("epoch", "spectral_norm", "effective_rank", "weight_norm", "collapsed", "update_hidden", "update_rest")
+        states = json.dumps([[getattr(state, name) for name in names] for state in STATES])  # those of schema 2
         db.execute("UPDATE runs SET diagnostics = ?", (states,))
     db.execute(f"PRAGMA user_version = {version}")
     db.commit()
