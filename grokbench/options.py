@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 DEFAULT_PRESET, DEFAULT_STORE, DEFAULT_PROTOCOL = "ci", "grokbench.sqlite", "published"
+FAMILIES = ("preset", "selected")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Options:
     """What the user chose; empty tuples and None mean all that the preset has. since: see `Executor`.
 
     claims: papers; empty means that the arms are compared, and no more. early_stop: replicas are the most that a cell
-    gets, and no more are trained once it is decided.
+    gets, and no more are trained once it is decided. family: the cells over which tests are corrected, all of the
+    preset or those that were selected.
     """
 
     preset: str = DEFAULT_PRESET
@@ -28,6 +30,7 @@ class Options:
     claims: tuple[str, ...] = ()
     protocols: tuple[str, ...] = (DEFAULT_PROTOCOL,)
     early_stop: bool = True
+    family: str = FAMILIES[0]
     replicas: int | None = None
     store: Path = field(default=Path(DEFAULT_STORE))
     device: str = "auto"
@@ -69,6 +72,14 @@ OPTIONS = (
         "published (default), matched or tuned: how the arms get their rates and decays",
     ),
     Option("no-early-stop", None, "flag", None, "train all replicas, and test them once"),
+    Option(
+        "family",
+        "family",
+        "text",
+        "NAME",
+        "correct over all cells of the preset (preset, the default), or over those that were chosen (selected), for a "
+        "choice made before any data were seen",
+    ),
     Option("replicas", "replicas", "number", "N", "replicas of each arm in each cell, at the most"),
     Option("store", "store", "text", "PATH", f"file of finished runs (default: {DEFAULT_STORE})"),
     Option("device", "device", "text", "DEVICE", "auto, cpu or cuda (default: auto)"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, presets
 from grokbench.claims.papers import essential2025, janati2026, lee2024, prieto2025, tveit2025, wang2026
 from grokbench.claims.protocols import PROTOCOLS
-from grokbench.options import Options
+from grokbench.options import FAMILIES, Options
 from grokbench.records.store import Record, Store
 from grokbench.spec import RunSpec, UsageError, choose, registry
 from grokbench.training import cores
@@ -52,7 +52,9 @@ def cases(options: Options) -> tuple[Case, ...]:
     protocols = [choose("protocol", p, PROTOCOLS) for p in _unique(options.protocols)]
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
-    setup = Setup(preset, cells, options.replicas, options.early_stop)
+    chosen = choose("family", options.family, FAMILIES) == "selected"
+    family = None if chosen else len(preset.tasks) * len(preset.softmaxes)
+    setup = Setup(preset, cells, options.replicas, options.early_stop, family)
     claims: list[Claim | Audit] = []
     if not papers or "tveit2025" in papers:
         baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
@@ -201,7 +203,8 @@ class Session:
         from grokbench.verdicts import verdict
 
         found = [self._gather(claim, cell).evidence for cell in family if isinstance(claim, Claim)]
-        return verdict.judge(claim, [e for e in found if e], len(family))
+        size = max(len(family), claim.corrected) if isinstance(claim, Claim) and claim.family else len(family)
+        return verdict.judge(claim, [e for e in found if e], size)
 
     def _pooled(self, claim: Claim | Audit) -> Verdict | None:
         """The verdict over all cells of a claim together, or None while a run is missing."""
@@ -209,7 +212,11 @@ class Session:
 
         found = [self._gather(claim, cell).evidence for cell in claim.cells if isinstance(claim, Claim)]
         complete = [e for e in found if e]
-        return verdict.pool(claim, complete) if len(complete) == len(found) else None
+        if len(complete) < len(found):
+            return None
+        # All cells together are one question; a part of them is one of many that could have been asked.
+        part = isinstance(claim, Claim) and len(claim.cells) < claim.corrected
+        return verdict.pool(claim, complete, claim.corrected if part and isinstance(claim, Claim) else 1)
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""

@@ -45,7 +45,8 @@ class Claim(Question):
     """A question with the runs that answer it, in each cell and, if `pooled`, over all of them.
 
     The arms share everything but what is compared. replicas: pairs in a cell, at the most if sequential. grid: both
-    arms are tuned on it, cell by cell.
+    arms are tuned on it, cell by cell. family: from how many cells these were chosen, None if
+    that was before any data were seen.
     """
 
     baseline: Arm
@@ -57,6 +58,7 @@ class Claim(Question):
     replicas: int
     per_cell: bool = True
     grid: Grid | None = None
+    family: int | None = None
 
     def __post_init__(self) -> None:
         if self.baseline[1:] == self.candidate[1:]:
@@ -76,9 +78,14 @@ class Claim(Question):
         return (*(self.cells if self.per_cell else ()), *((None,) if self.pooled else ()))
 
     @property
+    def corrected(self) -> int:
+        """Over how many cells its tests are corrected."""
+        return max(self.family or 0, len(self.cells), 1)
+
+    @property
     def bound(self) -> float:
         """The level at which a sequential test stops a cell: corrected over all cells, whichever are selected."""
-        return self.level / max(1, len(self.cells))
+        return self.level / self.corrected
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -135,12 +142,16 @@ def _runs(
 
 
 class Setup(NamedTuple):
-    """What an invocation sets for every claim. cells: where the user looks; replicas: None for the preset's own."""
+    """What an invocation sets for every claim. cells: where the user looks; replicas: None for the preset's own.
+
+    family: from how many cells these were chosen, None if that was before any data were seen.
+    """
 
     preset: Preset
     cells: tuple[Cell, ...]
     replicas: int | None
     sequential: bool
+    family: int | None = None
 
     def cell(self, task: str, softmax: str) -> Cell:
         """A cell of the preset. Raises `UsageError` if it has none such."""
@@ -159,6 +170,7 @@ class Setup(NamedTuple):
             "batch": preset.batch,
             "replicas": preset.replicas if self.replicas is None else self.replicas,
             "sequential": self.sequential,
+            "family": None if "cells" in details else self.family,
             "asserted": name in preset.asserted,
             **details,
         }

@@ -67,6 +67,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
         "interval": finite(v.interval),
         "p": v.p,
         "p_adjusted": v.p_adjusted,
+        "corrected_over": v.cells,
         "p_reverse": v.p_reverse,
         "p_reverse_adjusted": v.p_reverse_adjusted,
         "logrank": v.logrank,

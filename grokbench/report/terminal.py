@@ -161,6 +161,14 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
         )
     if any(v.tabled and v.question.paired and not v.question.sequential for v in verdicts):
         lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")
+    for claim in dict.fromkeys(v.claim for v in verdicts if v.tabled):
+        shown = [v for v in verdicts if v.claim == claim]
+        corrected, cells = max(v.cells for v in shown), sum(v.cell is not None for v in shown)
+        if corrected > cells:
+            lines.append(
+                f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
+                f"{cells} here; --family selected corrects over these alone, if they were chosen before any data were seen"
+            )
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:

@@ -144,10 +144,10 @@ def judge(question: Question, cells: Sequence[Evidence], family: int) -> list[Ve
     return [_decide(v, p, q, e) for v, p, q, e in zip(verdicts, forward, reverse, cells, strict=False)]
 
 
-def pool(question: Question, cells: Sequence[Evidence] = ()) -> Verdict:
-    """The verdict over these cells together."""
-    verdict = figures(question, tuple(cells))
-    return _decide(verdict, verdict.p, verdict.p_reverse, None)
+def pool(question: Question, cells: Sequence[Evidence] = (), family: int = 1) -> Verdict:
+    """The verdict over these cells together; corrected by Bonferroni if it is one of so many that could be asked."""
+    verdict = replace(figures(question, tuple(cells)), cells=family)
+    return _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family), None)
 
 
 def _decide(verdict: Verdict, p: float, p_reverse: float, e: Evidence | None) -> Verdict:

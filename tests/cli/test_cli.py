@@ -20,7 +20,8 @@ from grokbench.records.store import Store
 from grokbench.spec import UsageError
 from grokbench.training.local import Executor
 
-SUPPORTED = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax", "--no-early-stop"]
+ALONE = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax", "--no-early-stop"]
+SUPPORTED = [*ALONE, "--family", "selected"]
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,21 @@ def test_a_supported_claim_exits_with_0_and_prints_its_table(capsys):
     assert "Does muon grok earlier than sgd?" in out
     assert "supported: earlier" in out
     assert "12 runs" in out
+
+
+def test_a_cell_that_is_asked_alone_is_corrected_as_in_the_whole_table(capsys):
+    """Else the best-looking of many cells could be asked again, and would be decided."""
+    run(capsys, *ALONE[:3], "--no-early-stop", "--json", "table.json")
+    _, out, _ = run(capsys, *ALONE, "--json", "alone.json")
+    table, alone = (json.loads(Path(f"{name}.json").read_text())["verdicts"] for name in ("table", "alone"))
+    assert [v["corrected_over"] for v in alone] == [4, 4]  # the cell, and the pool that is no other question
+    assert all(v["status"] == "inconclusive" for v in alone)
+    assert alone[0]["p"] == table[0]["p"] == 2**-6
+    assert "p is corrected over the 4 cells that could have been asked, not only over the 1 here" in out
+    assert "--family selected" in out
+    _, out, _ = run(capsys, *SUPPORTED)
+    assert "supported: earlier" in out
+    assert "could have been asked" not in out
 
 
 def test_a_refuted_claim_exits_with_1(capsys):

@@ -20,7 +20,7 @@ def _in_a_folder_of_its_own(tiny, pytester):
     """`pytester` moves into one."""
 
 
-ASKED = ("preset=tiny", "task=add", "softmax=softmax")
+ASKED = ("preset=tiny", "task=add", "softmax=softmax", "family=selected")
 RUN = ("run", *(f"--{option}" for option in ASKED))
 
 

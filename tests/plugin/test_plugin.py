@@ -17,7 +17,7 @@ from grokbench.records.store import Store
 from grokbench.training.local import Executor
 
 SUITE = ("--pyargs", "grokbench.suite", "--grok-preset", "tiny", "--grok-no-early-stop")
-ONE = (*SUITE, "--grok-task", "add", "--grok-softmax", "softmax")
+ONE = (*SUITE, "--grok-task", "add", "--grok-softmax", "softmax", "--grok-family", "selected")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_selected_case_trains_its_own_runs_only(run, monkeypatch):
     asked = []
     records = Executor.records
     monkeypatch.setattr(Executor, "records", lambda self, runs: asked.extend(runs) or records(self, runs))
-    run(*SUITE, "-k", "add-softmax").assert_outcomes(passed=1, deselected=4)
+    run(*SUITE, "--grok-family", "selected", "-k", "add-softmax").assert_outcomes(passed=1, deselected=4)
     assert {(r.task.name, r.softmax) for r in asked} == {("add", "softmax")}
     store = Store("grokbench.sqlite")
     assert len(store.get(r.digest for r in asked)) == 12
@@ -168,7 +168,7 @@ def test_two_tests_may_ask_for_the_same_cases(run, pytester):
             assert grok_verdict.pairs == 6
         """
     )
-    result = run("--grok-preset", "tiny", "--grok-no-early-stop", "--grok-task", "add", "--grok-softmax", "softmax")
+    result = run(*ONE[2:])
     result.assert_outcomes(passed=4)
     assert sum(line.startswith(" add ") for line in result.outlines) == 1
 
@@ -208,9 +208,7 @@ def test_users_own_cases_join_through_the_marker_and_the_fixture(run, pytester):
             assert verdict.ratio < 1
         """
     )
-    run(
-        "--grok-preset", "tiny", "--grok-no-early-stop", "--grok-task", "add", "--grok-softmax", "softmax"
-    ).assert_outcomes(passed=2)
+    run(*ONE[2:]).assert_outcomes(passed=2)
 
 
 def test_other_sessions_neither_import_torch_nor_write_a_store(pytester):

@@ -98,6 +98,7 @@ def test_there_are_at_most_ten_annotations():
 def test_a_run_tells_once_and_annotates_what_is_asserted(actions, capsys, tiny, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     run = ["run", "--preset", "tiny", "--task", "add", "--softmax", "softmax", "--no-early-stop"]
+    run += ["--family", "selected"]
     assert cli.main([*run, "--optimizer", "muon", "--optimizer", "sgd"]) == 1
     out = capsys.readouterr().out
     assert out.count("::error title=sgd-before-muon[add-softmax]") == 1

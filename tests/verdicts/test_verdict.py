@@ -228,7 +228,8 @@ def reported() -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
 
 VERDICT_KEYS = {
     "claim", "statement", "source", "scope", "test", "margin", "protocol", "asserted", "anytime_valid", "cell", "arms",
-    "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "p_reverse", "p_reverse_adjusted", "logrank",
+    "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "corrected_over",
+    "p_reverse", "p_reverse_adjusted", "logrank",
     "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs", "settings",
 }  # fmt: skip
 RUN_KEYS = {
