@@ -167,7 +167,7 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
         if corrected > cells:
             lines.append(
                 f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
-                f"{cells} here; --family selected corrects over these alone, if they were chosen before any data were seen"
+                f"{cells} here; --family selected corrects over these alone, for a choice before any data were seen"
             )
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
