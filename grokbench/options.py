@@ -6,7 +6,7 @@ It imports the standard library alone, since pytest reads it in every session.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ class Options:
     early_stop: bool = True
     family: str = FAMILIES[0]
     replicas: int | None = None
-    store: Path = field(default=Path(DEFAULT_STORE))
+    store: Path = Path(DEFAULT_STORE)
     device: str = "auto"
     threads: int | None = None
     since: float = 0.0

@@ -141,8 +141,8 @@ class Session:
         for case in self.selected:
             self._train([case])
 
-    def _family(self, claim: Claim | Audit) -> list[Cell]:
-        """The cells over which a claim's tests are corrected: those that were selected."""
+    def _cells_asked(self, claim: Claim | Audit) -> list[Cell]:
+        """The cells of a claim that were selected."""
         return [case.cell for case in self.selected if case.claim == claim and case.cell]
 
     def cells(self, case: Case) -> Sequence[Cell]:
@@ -189,34 +189,37 @@ class Session:
             pooled = self._pooled(case.claim)
             assert pooled is not None
             return pooled
-        family = self._family(case.claim) or [case.cell]
-        if not (own := self._judged(case, family)).decided:
+        asked = self._cells_asked(case.claim) or [case.cell]
+        if not (own := self._judged(case, asked)).decided:
             self._train([other for other in self.selected if other.claim == case.claim])
-            own = self._judged(case, family)
+            own = self._judged(case, asked)
         return own
 
-    def _judged(self, case: Case, family: Sequence[Cell]) -> Verdict:
-        return next(v for v in self._in_cells(case.claim, family) if v.cell == case.cell)
+    def _judged(self, case: Case, asked: Sequence[Cell]) -> Verdict:
+        return next(v for v in self._in_cells(case.claim, asked) if v.cell == case.cell)
 
-    def _in_cells(self, claim: Claim | Audit, family: Sequence[Cell]) -> list[Verdict]:
-        """The verdicts of those cells of a family that have all their runs."""
+    def _in_cells(self, claim: Claim | Audit, asked: Sequence[Cell]) -> list[Verdict]:
+        """The verdicts of those of the cells that have all their runs."""
         from grokbench.verdicts import verdict
 
-        found = [self._gather(claim, cell).evidence for cell in family if isinstance(claim, Claim)]
-        size = max(len(family), claim.corrected) if isinstance(claim, Claim) and claim.family else len(family)
-        return verdict.judge(claim, [e for e in found if e], size)
+        if isinstance(claim, Audit):
+            return []
+        found = [self._gather(claim, cell).evidence for cell in asked]
+        return verdict.judge(claim, [e for e in found if e], claim.corrected if claim.family else len(asked))
 
     def _pooled(self, claim: Claim | Audit) -> Verdict | None:
         """The verdict over all cells of a claim together, or None while a run is missing."""
         from grokbench.verdicts import verdict
 
-        found = [self._gather(claim, cell).evidence for cell in claim.cells if isinstance(claim, Claim)]
+        if isinstance(claim, Audit):
+            return verdict.pool(claim)
+        found = [self._gather(claim, cell).evidence for cell in claim.cells]
         complete = [e for e in found if e]
         if len(complete) < len(found):
             return None
         # All cells together are one question; a part of them is one of many that could have been asked.
-        part = isinstance(claim, Claim) and len(claim.cells) < claim.corrected
-        return verdict.pool(claim, complete, claim.corrected if part and isinstance(claim, Claim) else 1)
+        part = len(claim.cells) < claim.corrected
+        return verdict.pool(claim, complete, claim.corrected if part else 1)
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""
@@ -229,7 +232,7 @@ class Session:
                 assert isinstance(claim, Claim)
                 for run, label in self._gather(claim, cell).used:
                     runs.setdefault(run.digest, (run, label, self.records[run.digest]))
-            verdicts += self._in_cells(claim, self._family(claim))
+            verdicts += self._in_cells(claim, self._cells_asked(claim))
             if any(case.cell is None for case in mine) and (pooled := self._pooled(claim)):
                 verdicts.append(pooled)
         return verdicts, list(runs.values())

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     names = [name for text in options.optimizers for name in expand(text)]
     specs = {name: registry.parse(name) for name in names}
     if options.json:
-        files.check(options.json)
+        files.prepare(options.json)
     found: dict[str, list[Finding]] = {}
     progress = Console(stderr=True)
     for i, (name, spec) in enumerate(specs.items()):

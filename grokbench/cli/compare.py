@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.unlike:
         compare.alike(results, table)
     if options.json:
-        files.check(options.json)
+        files.prepare(options.json, *options.files)
     out = output(options.json)
     out.write(report.text(results, table, color=out.isatty()))
     if options.json:

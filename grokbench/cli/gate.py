@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         since=time.time() if options.fresh else 0.0,
     )
     if options.json:
-        files.check(options.json)
+        files.prepare(options.json, options.baseline)
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
     with progress.watching() as listener:

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     rows = reading.read(options.file, options.budget)
     verdicts = table.verdicts_of(rows, options.baseline, paired=not options.unpaired, sequential=options.early_stop)
     if options.json:
-        files.check(options.json)
+        files.prepare(options.json, options.file)
     out = output(options.json)
     out.writelines(f"{line}\n" for line in table.remarks(rows, options.baseline))
     out.write(terminal.text(verdicts, (), Console(file=out).width, color=out.isatty()))

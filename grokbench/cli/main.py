@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = f"grokbench {options.command}"
     if unknown:
         parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
+    if sys.stderr is None:  # it is closed, and nobody is to be told anything
+        sys.stderr = io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
             stream.reconfigure(errors="replace")

@@ -8,12 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grokbench.cli.common import (
-    declared,
-    exit_code,
-    import_from_here,
-    output,
-)
+from grokbench.cli.common import declared, exit_code, import_from_here, output
 from grokbench.options import BY_NAME, Options, chosen
 from grokbench.spec import UsageError
 
@@ -41,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
         resolve_device(asked.device)
     if options.json:
-        files.check(options.json)
+        files.prepare(options.json)
     failure: BaseException | None = None
     with progress.watching() as listener, Session(asked, selected, listener=listener) as session:
         try:

@@ -30,11 +30,18 @@ def standard_output(json: str | None) -> Iterator[Output]:
             os.dup2(2, 1)
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, 1)
-            stream = stack.enter_context(open(kept, "w", encoding="utf-8", closefd=False))
+            stream = open(kept, "w", encoding="utf-8", closefd=False)
+            stack.callback(_discard, stream)
         out = Output(stream)
         stack.enter_context(files.standard_output(out))
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield out
+
+
+def _discard(stream: TextIO) -> None:
+    """Close a stream whose user has flushed it, or was told why that failed."""
+    with contextlib.suppress(OSError):
+        stream.close()
 
 
 def _descriptor(stream: TextIO | None) -> int | None:

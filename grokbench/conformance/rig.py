@@ -120,7 +120,7 @@ def fill(named: Named, row: Tensor) -> None:
 
 def step(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, t: int) -> None:
     """Step number t, counted from 0, on the run's own random numbers."""
-    with foreign(spec, run_of(spec).key, t + 1, torch.device("cpu")), torch.enable_grad():
+    with foreign(spec, run_of(spec).key, t + 1, torch.device("cpu")):
         optimizer.step()
 
 

@@ -18,7 +18,7 @@ WHOLE = 2  # pairs in each cell that have to be equal from beginning to end, whe
 
 @dataclass(frozen=True)
 class Setting:
-    """cells of `preset`; budget in epochs; device: 'cpu' or 'cuda'; threads: None for torch's own choice."""
+    """cells of `preset`; budget in epochs; device: 'cpu' or 'cuda'; threads: see `Trainer`."""
 
     preset: Preset
     cells: tuple[Cell, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from grokbench.report.github import Note
     from grokbench.session import Session
     from grokbench.training.local import Progress
+
+
+PACKAGE = Path(__file__).parents[1]
 
 
 class Hooks:
@@ -84,20 +88,24 @@ def _check(config: pytest.Config) -> None:
         from grokbench.training.local import resolve_device
 
         resolve_device(options.device)
-    if path := config.getoption("--grok-json"):
-        files.check(path)
-    if not config.option.collectonly:
-        Store(options.store).close()
+    path = config.getoption("--grok-json")
+    if config.option.collectonly:
+        return
+    if path:
+        files.prepare(path)
+    Store(options.store).close()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failure of the machine is an error of the test, never its failure, also where the test itself asked us."""
     report = yield
-    if call.when == "call" and call.excinfo and GROK.intersection(getattr(item, "fixturenames", ())):
+    if report.failed and call.when == "call" and call.excinfo and GROK.intersection(getattr(item, "fixturenames", ())):
         from grokbench.spec import machine_failed
 
-        if machine_failed(call.excinfo.value):
+        # A file that the test itself does not find is its own affair.
+        ours = any(PACKAGE in entry.path.parents for entry in call.excinfo.traceback if isinstance(entry.path, Path))
+        if ours and machine_failed(call.excinfo.value):
             report.when = "setup"  # what fails there is an error, for pytest, JUnit and xdist alike
     return report
 

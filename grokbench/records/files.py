@@ -31,10 +31,9 @@ def standard_output(stream: Writable) -> Iterator[None]:
 
 
 def check(path: str) -> None:
-    """Make sure that a file can be written, and remove an older one, which would tell of another run.
+    """Make sure that a file can be written; '-' is standard output.
 
-    '-' is standard output; devices and pipes are left as they are. Raises `UsageError` for a folder, a store, and a
-    place where nothing can be written.
+    Raises `UsageError` for a folder, a store, and a place where nothing can be written.
     """
     if path == "-":
         return
@@ -47,11 +46,24 @@ def check(path: str) -> None:
         with target.open("rb") as file:
             if file.read(6) == b"SQLite":
                 raise UsageError(f"{path} is a database; it was left as it is")
-    place = target.parent if target.is_file() or not target.exists() else target
+    place = target if target.exists() and not target.is_file() else target.parent
     if not os.access(place, os.W_OK):
         raise UsageError(f"cannot write {path}: {place} may not be written to")
-    if target.is_file():
-        target.unlink()
+
+
+def prepare(path: str, *inputs: str) -> None:
+    """`check` a file for results, and remove an older one, which would tell of another run.
+
+    Raises `UsageError`, too, for a file that is read here.
+    """
+    check(path)
+    target = Path(path)
+    if path == "-" or not target.is_file():  # devices and pipes are left as they are
+        return
+    for name in inputs:
+        if Path(name).is_file() and target.samefile(name):
+            raise UsageError(f"cannot write {path}: it is read here; name another file")
+    target.unlink()
 
 
 def write_line(path: str, content: object) -> None:

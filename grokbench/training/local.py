@@ -61,8 +61,8 @@ class Executor:
     """Trains runs that the store does not have, on one device.
 
     divided: other processes work on the same runs, so free slots take only what is wanted now; else they may take any
-    run that has been asked for. since: records older than this Unix time do not count. watch: called
-    about every second; what it raises ends the work.
+    run that has been asked for. since: records older than this Unix time do not count. watch: called about every
+    second; what it raises ends the work.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Executor:
             return
         claimed: list[RunSpec] = []
         for digest, run in sorted(pack.queue.items(), key=lambda item: item[0] not in missing):  # stable
-            if len(claimed) == pack.room or not (not self._divided or digest in missing):
+            if len(claimed) == pack.room or (self._divided and digest not in missing):
                 break
             if digest in self._held:
                 continue

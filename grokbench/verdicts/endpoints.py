@@ -201,7 +201,7 @@ class Interaction(Endpoint):
         return f"the advantage {'exceeds' if v.supported else 'does not exceed'} its differences: {v.note}"
 
 
-class Figures(Endpoint):
+class PublishedFigures(Endpoint):
     """A published t and two-sided p can both hold. Takes no runs."""
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
@@ -244,6 +244,6 @@ ENDPOINTS: dict[str, Endpoint] = {
         ),
         Spread("spread", "its grok times lie closer to their median"),
         Interaction("interaction", "its advantage differs between softmaxes by less than the advantage itself"),
-        Figures("audit", "the published t and p can both hold"),
+        PublishedFigures("audit", "the published t and p can both hold"),
     )
 }

@@ -37,6 +37,8 @@ def verdicts_of(
         raise UsageError(f"unknown arm {short(baseline)}{asked}: choose from {', '.join(map(short, arms))}")
     if sequential and not paired:
         raise UsageError("anytime-valid verdicts are taken pair by pair: leave out --unpaired or --early-stop")
+    if not paired and any(row.before is not None for row in rows):
+        raise UsageError("the column 'before' makes ties of pairs: leave it out, or leave out --unpaired")
     first = baseline or arms[0]
     table: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sqlite3
@@ -21,7 +20,7 @@ LATER = HEADER + "".join(f"add,{arm},{r},{t + r},1\n" for arm, t in (("a", 100),
 
 
 def fail(error: BaseException):
-    def action(options: argparse.Namespace) -> int:
+    def action(*_: object) -> int:
         raise error
 
     return action
@@ -50,7 +49,7 @@ def test_a_failure_has_its_code_and_one_line(error, code, line, capsys, monkeypa
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_every_command_has_debug_and_one_action():
+def test_every_command_can_be_debugged():
     for command in cli.parser()._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
         assert "--debug" in command.format_help()
 
@@ -87,7 +86,7 @@ def test_output_that_finds_no_room_is_the_machines_failure():
     assert "Traceback" not in done.stderr
 
 
-def test_an_interrupted_or_full_output_leaves_the_stream_usable():
+def test_a_closed_output_takes_what_is_written():
     out = streams.Output(None)
     assert out.write("lost") == 4
     assert not out.isatty()
@@ -133,3 +132,34 @@ def test_json_on_standard_output_is_alone_there(tmp_path, monkeypatch):
     assert len(json.loads(done.stdout)["runs"]) == 2
     assert "hello" in done.stderr
     assert "step" in done.stderr
+
+
+def test_a_file_that_is_read_is_not_written_over(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, command in (
+        ("times.csv", ["judge", "times.csv", "--json=times.csv"]),
+        ("base.json", ["gate", "--baseline=base.json", "--candidate=muon", "--json=./base.json"]),
+    ):
+        Path(name).write_text(LATER)
+        assert cli.main(command) == 2
+        assert "it is read here; name another file" in capsys.readouterr().err
+        assert Path(name).read_text() == LATER
+
+
+def test_a_baseline_stays_until_there_is_a_new_one(tmp_path, tiny, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("base.json").write_text("the old one")
+    monkeypatch.setattr("grokbench.training.golden.golden", fail(MemoryError()))
+    assert cli.main(["baseline", "save", "base.json", "--optimizer=muon", "--preset=tiny"]) == 4
+    assert Path("base.json").read_text() == "the old one"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_json_that_finds_no_room_is_the_machines_failure(tmp_path):
+    (tmp_path / "times.csv").write_text(LATER)
+    command = [sys.executable, "-m", "grokbench", "judge", str(tmp_path / "times.csv"), "--json=-"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -246,3 +246,17 @@ def test_a_machine_that_fails_is_an_error_of_the_case_and_no_failure(run, pytest
     outcomes = result.parseoutcomes()
     assert outcomes.get("failed", 0) == 0
     assert outcomes["errors"] == 1
+
+
+def test_a_file_that_a_test_itself_does_not_find_fails_it(run, pytester):
+    pytester.makepyfile("""
+        def test_mine(grok_case, grok_verdict):
+            open("nowhere")
+    """)
+    assert run(*ONE[2:]).parseoutcomes()["failed"] == 2
+
+
+def test_collecting_alone_leaves_the_json_of_before(run):
+    Path("out.json").write_text("{}")
+    run(*ONE, "--grok-json=out.json", "--collect-only")
+    assert Path("out.json").read_text() == "{}"

@@ -260,6 +260,13 @@ def test_times_between_the_same_evaluations_are_ties(tmp_path):
     assert v.p_reverse < 0.05
 
 
+def test_evaluations_before_are_of_pairs_alone(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("arm,replica,time,before\nx,0,5,4\ny,0,6,5\n")
+    with pytest.raises(UsageError, match="the column 'before' makes ties of pairs"):
+        verdicts_of(read(str(path)), None, paired=False)
+
+
 def test_a_cell_that_one_arm_lacks_is_left_out_and_said(tmp_path, capsys):
     path = write(tmp_path / "times.csv", [*rows("a"), *[r for r in rows("b") if r.arm == "adamw"]])
     assert cli.main(["judge", str(path)]) == 0
