@@ -30,7 +30,7 @@ def standard_output(json: str | None) -> Iterator[Output]:
             os.dup2(2, 1)
             stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, 1)
-            stream = open(kept, "w", encoding="utf-8", closefd=False)
+            stream = open(kept, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
             stack.callback(_discard, stream)
         out = Output(stream)
         stack.enter_context(files.standard_output(out))
