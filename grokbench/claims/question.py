@@ -12,7 +12,8 @@ class Question(ABC):
 
     test: the name of an endpoint, see `grokbench.verdicts.endpoints`. margin, for times: the statement is T_candidate <
     margin · T_baseline, so 1.1 is non-inferiority and 0.5 "twice as early". level: of every one-sided test, after
-    correction over the cells. sequential: pairs are looked at as they come in. paired: replicas of one number share
+    correction over the cells. comparisons: how many it is one of that are decided together; its level is divided by
+    that. sequential: pairs are looked at as they come in. paired: replicas of one number share
     their random stream. scope: where what is trained differs from what was published. asserted: its refutation is a
     failure. pooled: it is decided over all cells together, too.
     """
@@ -24,12 +25,18 @@ class Question(ABC):
     test: str = "first"
     margin: float = 1.0
     level: float = 0.05
+    comparisons: int = 1
     sequential: bool = False
     paired: bool = True
     protocol: str = "published"
     scope: str = ""
     asserted: bool = False
     pooled: bool = True
+
+    @property
+    def bound(self) -> float:
+        """The level that is left for its own cells, on either side."""
+        return self.level / self.comparisons
 
     @property
     @abstractmethod

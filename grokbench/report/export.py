@@ -68,6 +68,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
         "p": v.p,
         "p_adjusted": v.p_adjusted,
         "corrected_over": v.cells,
+        "comparisons": v.question.comparisons,
         "p_reverse": v.p_reverse,
         "p_reverse_adjusted": v.p_reverse_adjusted,
         "logrank": v.logrank,

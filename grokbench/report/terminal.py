@@ -56,7 +56,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             _epochs(v.median[candidate]),
             _grokked(v),
             _ratio(v.ratio),
-            _interval(v.interval),
+            between(v.interval),
             _ratio(v.sustained) + "!" * v.inverted,
             _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted),
             Text(_status(v), _STYLE[v.status]),
@@ -85,10 +85,12 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _interval(ends: Interval | None) -> str:
-    if ends is None or not all(map(math.isfinite, ends)):
-        return "–"
-    return f"{ends[0]:.2f}–{ends[1]:.2f}"
+def between(ends: Interval | None) -> str:
+    """An interval for a reader; it may have one end only."""
+    low, high = ends or (0.0, math.inf)
+    if math.isfinite(high):
+        return f"{low:.2f}–{high:.2f}" if low else f"< {high:.2f}"
+    return f"> {low:.2f}" if low else "–"
 
 
 def _status(v: Verdict) -> str:
@@ -156,8 +158,13 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     lines = []
     if any(v.question.sequential for v in verdicts):
         lines.append(
-            "Verdicts by pairs are anytime-valid: a cell's training stopped where its evidence sufficed. The intervals "
-            "take no account of that; they describe."
+            "Verdicts by pairs and their intervals hold whenever one looks, so a cell stopped training where its "
+            "evidence sufficed, or could no longer suffice."
+        )
+    if (together := max((v.question.comparisons for v in verdicts), default=1)) > 1:
+        lines.append(
+            f"{together} comparisons are decided together: each p is multiplied by {together}, so that any of them is "
+            "falsely supported, or falsely refuted, no more often than one alone would be."
         )
     if any(v.tabled and v.question.paired and not v.question.sequential for v in verdicts):
         lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")

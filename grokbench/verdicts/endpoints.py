@@ -6,6 +6,7 @@ found. A new one is one more object in `ENDPOINTS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ from grokbench.claims.claim import Cell
 from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
 from grokbench.stats import paired, permutation, sequential
-from grokbench.stats.paired import Floats
-from grokbench.verdicts.pairs import Evidence, in_order, stack, stack_arms, sums
+from grokbench.stats.paired import Floats, Interval
+from grokbench.verdicts.pairs import Evidence, Sample, stack, stack_arms, sums, together
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -58,15 +59,28 @@ class Endpoint:
         if not question.paired:
             candidate, baseline = [np.log(e.candidate.value) for e in cells], [np.log(e.baseline.value) for e in cells]
             return *permutation.shuffle(candidate, baseline, rng), ""
-        blocks = sums(cells, lambda e: e.differences)
         if question.sequential:
-            came = in_order(blocks)
+            came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
-        return *permutation.sign_flip(np.concatenate(blocks), rng), ""
+        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng), ""
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a ratio, if the endpoint has one."""
         return None
+
+    def ratio_so_far(
+        self, cells: Sequence[Evidence], pick: Callable[[Sample], Floats] = lambda sample: sample.value
+    ) -> tuple[float | None, Interval]:
+        """The ratio of times with an interval, both valid whenever one looks; pooled, of the replicas all cells have.
+
+        A ratio of ρ is tested as a margin of ρ would be, so censoring takes nothing from the level.
+        """
+
+        def differences(log_ratio: float) -> Floats:
+            margin = math.exp(log_ratio)
+            return together(cells, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
+
+        return sequential.ratio(differences, math.log(max(e.never for e in cells)) + 1)
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         """(n,) which values a median may be taken of; the others count as larger than any."""

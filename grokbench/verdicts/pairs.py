@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,21 @@ def sums(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[
     return [np.nansum(array, 0) for array in stack(cells, pick)]
 
 
-def in_order(blocks: Sequence[Floats]) -> Floats:
-    """All blocks' sums, replica by replica, as they would have come in."""
-    return np.array([b[r] for r in range(max(map(len, blocks))) for b in blocks if r < len(b)])
+def together(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> Floats:
+    """(n,) means over cells of these differences, replica by replica, of the replicas that every cell has.
+
+    So no cell weighs more because it went on for longer. Where no two cells share a number, the first pairs of all go
+    together, and so on.
+    """
+    orders = [e.order for e in cells]
+    places = functools.reduce(np.intersect1d, orders)
+    if len(np.unique(np.concatenate(orders))) == sum(map(len, orders)):
+        count = min(map(len, orders))
+        return np.asarray(np.mean([pick(e)[:count] for e in cells], axis=0))
+    return np.asarray(np.mean([pick(e)[np.searchsorted(e.order, places)] for e in cells], axis=0))
+
+
+def first_pairs(e: Evidence, count: int) -> Evidence:
+    """The same cell after so many pairs."""
+    arms = [Sample(s.first[:count], s.sustained[:count], s.value[:count]) for s in (e.baseline, e.candidate)]
+    return replace(e, baseline=arms[0], candidate=arms[1], differences=e.differences[:count], order=e.order[:count])

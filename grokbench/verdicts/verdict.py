@@ -10,8 +10,9 @@ from enum import Enum
 
 import numpy as np
 
-from grokbench.claims import Cell, Comparison, Question
+from grokbench.claims import Cell, Claim, Comparison, Question
 from grokbench.stats import paired, power, sequential
+from grokbench.stats.course import follow, needed
 from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
 from grokbench.verdicts.pairs import Evidence, stack, stack_arms
 
@@ -29,9 +30,11 @@ class Verdict:
     """The judgement of a question in one cell, or pooled over its cells (`cell` None).
 
     pairs: replicas that both arms trained, the same random stream in each. p and p_adjusted: of the claim, before and
-    after Holm's adjustment; p_reverse and p_reverse_adjusted: of its reverse. cells: over how many cells Holm's
-    adjustment went. ratio: of the candidate's restricted mean time to the baseline's, with its interval (of the mean
-    distances from the median for the endpoint `spread`); None where the endpoint has none. logrank: two-sided, not
+    after adjustment (closed testing over means of e-values if it is sequential, Holm's if not); p_reverse and
+    p_reverse_adjusted: of its reverse. cells: over how many cells the adjustment went. ratio: of the candidate's time
+    to the baseline's, with its interval; None where the endpoint has none, or the data do not tell. If it is sequential,
+    the factor at which the pairs are even, else the ratio of restricted means (of mean distances from the median for
+    the endpoint `spread`). logrank: two-sided, not
     paired, secondary. runs, grokked and median (of what the endpoint compares): by arm. rate: difference of the shares
     that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
     more: pairs that would probably decide. settings: what tuning chose, by arm.
@@ -89,13 +92,28 @@ class Verdict:
         return self.status is Status.SUPPORTED
 
     @property
+    def open(self) -> bool:
+        """Whether it is a verdict of pairs in a cell, and more of them may decide it."""
+        return self.status is Status.INCONCLUSIVE and self.cell is not None and self.question.paired
+
+    @property
+    def futile(self) -> bool:
+        """Whether it stopped since no outcome of the pairs left to it could have decided it."""
+        most = self.question.replicas if isinstance(self.question, Claim) and self.question.sequential else 0
+        return self.status is Status.INCONCLUSIVE and self.pairs < most
+
+    @property
     def inverted(self) -> bool:
         return self.ratio is not None and self.sustained is not None and (self.ratio - 1) * (self.sustained - 1) < 0
 
     @property
     def decided(self) -> bool:
         """Whether the records of the other cells cannot change the status; see `paired.holm`."""
-        return self.status is not Status.INCONCLUSIVE or min(self.p, self.p_reverse) > self.level
+        return (
+            self.question.sequential
+            or self.status is not Status.INCONCLUSIVE
+            or min(self.p, self.p_reverse) > self.level
+        )
 
     @property
     def reason(self) -> str:
@@ -106,18 +124,20 @@ class Verdict:
             return self._why_undecided()
         p = self.p_adjusted if self.supported else self.p_reverse_adjusted
         line = f"{self.endpoint.finding(self)}, adjusted p {p:.2g}"
-        if self.ratio is not None and self.question.margin == 1 and (self.ratio > 1) == self.supported:
+        turned = self.ratio is not None and (self.ratio > 1) == self.supported
+        if turned and self.question.margin == 1 and not self.question.sequential:
             line += "; but a few late or missing times turn the ratio of the means"
         if self.inverted:
             line += f"; sustained times point the other way, ratio {self.sustained:.2f}"
         return line
 
     def _why_undecided(self) -> str:
-        if self.endpoint.timed and self.pairs and self.ratio is None:
+        if self.endpoint.timed and not any(self.grokked.values()):
             return "no run reached it; raise the budget"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
-        most = sequential.fewest(self.level / self.cells) if self.question.sequential else 0
-        least = 2.0**-self.pairs * self.cells
+        level = self.question.bound
+        most = sequential.fewest(level) if self.question.sequential else 0
+        least = 2.0**-self.pairs * self.cells * self.question.comparisons
         pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
         if self.cell and self.question.paired and (self.pairs < most or (not most and least > self.level)):
             need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(least, 1):.2g}"
@@ -126,51 +146,69 @@ class Verdict:
         line = f"{what}, " if what else ""
         count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
         line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
-        if self.cell and self.question.paired:
-            line += f"; about {self.more} more would decide" if self.more else f"; undecided for {power.MOST} more"
+        if self.futile:
+            line += "; it stopped there, since no outcome of the other pairs could decide it"
+        if self.open:
+            line += (
+                f"; about {self.more} more would decide" if self.more else f"; over {power.MOST} more would be needed"
+            )
         return line
 
 
-def judge(question: Question, cells: Sequence[Evidence], family: int) -> list[Verdict]:
+def judge(
+    question: Question, cells: Sequence[Evidence], family: int, unfinished: Sequence[Evidence] = ()
+) -> list[Verdict]:
     """The verdicts of these cells, of a family of so many.
 
-    Holm's adjustment goes over the whole family; a cell without evidence counts there with p = 1, so that no verdict
-    can be taken back by what is still to come.
+    A sequential question is adjusted by closed testing (`stats.course`), in which a cell without evidence counts as an
+    e-value of 0, and the unfinished ones with the pairs that they have; any other by Holm over the whole family, in
+    which they count with p = 1. So no verdict can be taken back by what is still to come.
     """
     verdicts = [replace(figures(question, (e,)), cell=e.cell, cells=family, settings=e.settings) for e in cells]
-    missing = [1.0] * (family - len(cells))
-    forward = paired.holm([v.p for v in verdicts] + missing)
-    reverse = paired.holm([v.p_reverse for v in verdicts] + missing)
-    return [_decide(v, p, q, e) for v, p, q, e in zip(verdicts, forward, reverse, cells, strict=False)]
+    if not question.sequential:
+        missing = [1.0] * (family - len(cells))
+        forward = paired.holm([v.p for v in verdicts] + missing)
+        reverse = paired.holm([v.p_reverse for v in verdicts] + missing)
+        judged = [_decide(v, p, q) for v, p, q in zip(verdicts, forward, reverse, strict=False)]
+        return [replace(v, more=_more(v, e)) if v.open else v for v, e in zip(judged, cells, strict=True)]
+    everything = [*cells, *unfinished]
+    course = follow([e.differences for e in everything], family, question.bound)
+    adjusted = zip(verdicts, course.p_adjusted, course.p_reverse_adjusted, strict=False)
+    judged = [_decide(v, float(p), float(q)) for v, p, q in adjusted]
+    for i, (v, e) in enumerate(zip(judged, cells, strict=True)):
+        if v.open:
+            sign = 1 if v.p <= v.p_reverse else -1
+            others = [sequential.log_e_sizes(sign * o.differences)[-1] for o in everything if o is not e]
+            target = needed(np.array(others), family, question.bound)
+            judged[i] = replace(v, more=power.more_needed(sign * e.differences, target))
+    return judged
 
 
 def pool(question: Question, cells: Sequence[Evidence] = (), family: int = 1) -> Verdict:
     """The verdict over these cells together; corrected by Bonferroni if it is one of so many that could be asked."""
     verdict = replace(figures(question, tuple(cells)), cells=family)
-    return _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family), None)
+    return _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family))
 
 
-def _decide(verdict: Verdict, p: float, p_reverse: float, e: Evidence | None) -> Verdict:
-    """e: of the cell, None for a pooled verdict."""
+def _decide(verdict: Verdict, p: float, p_reverse: float) -> Verdict:
+    """p, p_reverse: adjusted over the cells."""
+    p, p_reverse = (min(1.0, side * verdict.question.comparisons) for side in (p, p_reverse))
     # p-values of a sequential test keep the best that either side ever had, so both can be small; the smaller decides
     supported, refuted = p <= verdict.level and p <= p_reverse, p_reverse <= verdict.level
     status = Status.SUPPORTED if supported else Status.REFUTED if refuted else Status.INCONCLUSIVE
-    more = _more(verdict, e) if status is Status.INCONCLUSIVE and e else None
-    return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse, more=more)
+    return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse)
 
 
 def _more(verdict: Verdict, e: Evidence) -> int | None:
-    """Pairs that would decide a cell with a probability of 80 % if they went on as those so far."""
+    """Pairs that would decide a cell by sign flips with a probability of 80 % if they are like those so far."""
     side = e.differences if verdict.p <= verdict.p_reverse else -e.differences
-    wins, losses, n = int((side < 0).sum()), int((side > 0).sum()), len(side)
-    level, ties = verdict.level / verdict.cells, 1 - (wins + losses) / n
-    if verdict.question.sequential:
-        return power.wins_needed((wins + 0.5) / (wins + losses + 1), ties, level, wins=wins, losses=losses)
     moved = side[side != 0]
     if len(moved) < 2 or moved.mean() >= 0:
         return None
+    level = verdict.question.bound / verdict.cells
+    ties = 1 - len(moved) / len(side)
     total = power.flips_needed(float(-moved.mean()), float(moved.std(ddof=1)), ties, level)
-    return max(1, total - n) if total else None
+    return max(1, total - len(side)) if total else None
 
 
 @functools.lru_cache(maxsize=1024)  # one invocation asks for the same ones several times
@@ -194,24 +232,32 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         counted = [endpoint.counts(s.value, end) for s, end in zip(arm, never, strict=True)]
         medians[label] = paired.median(np.concatenate([s.value for s in arm]), np.concatenate(counted))
         attained = attained or any(c.any() for c in counted)
-    rate, rate_interval, interval, sustained = None, None, None, None
+    rate, rate_interval = None, None
     if question.paired:
         rate, rate_interval = paired.rate_difference(
             stack(cells, lambda e: (e.candidate.first < e.never).astype(float)),
             stack(cells, lambda e: (e.baseline.first < e.never).astype(float)),
         )
-        interval = (
-            paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng) if endpoint.timed and attained else None
-        )
-    if endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells):
-        sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
+    ratio, interval, sustained = None, None, None
+    known = endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells)
+    if question.sequential and endpoint.timed:
+        if attained:
+            ratio, interval = endpoint.ratio_so_far(cells)
+        if known:
+            sustained, _ = endpoint.ratio_so_far(cells, lambda sample: sample.sustained)
+    elif attained or not endpoint.timed:
+        ratio = endpoint.ratio(cells)
+        if endpoint.timed and question.paired:
+            interval = paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng)
+        if known:
+            sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
     return Verdict(
         question,
         None,
         sum(len(e.differences) for e in cells),
         p,
         p_reverse,
-        ratio=endpoint.ratio(cells) if attained or not endpoint.timed else None,
+        ratio=ratio,
         interval=interval,
         logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
         runs={label: sum(map(len, r)) for label, r in zip(question.labels, reached, strict=True)},
