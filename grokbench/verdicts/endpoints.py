@@ -155,7 +155,7 @@ class Reached(Count):
 
 
 class Spread(Endpoint):
-    """Grok times lie closer to their median."""
+    """Grok times lie closer to their median; of cells in which every run groks."""
 
     ratio_name = "spread"
 
@@ -164,22 +164,26 @@ class Spread(Endpoint):
         for e in cells:
             never.setdefault(e.block, []).append(e.never)
         candidate, baseline = stack_arms(cells, lambda sample: sample.first)
-        return *paired.spread(candidate, baseline, list(never.values()), rng), ""
+        told = len(self._telling(cells))
+        note = f"told by {told} of {len(cells)} cells, those in which every run groks"
+        return *paired.spread(candidate, baseline, list(never.values()), rng), note
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
-        """Geometric mean over cells of the ratio of mean distances from the median, where both arms have one."""
-        logs = []
-        for e in cells:
-            c, b = (np.abs(s.first - np.median(s.first)).mean() for s in (e.candidate, e.baseline))
-            if c > 0 and b > 0 and max(np.median(e.candidate.first), np.median(e.baseline.first)) < e.never:
-                logs.append(np.log(c / b))
+        """Geometric mean over cells of the ratio of mean distances before the median, where both arms have one."""
+        pairs = [[paired.distance_before(s.first) for s in (e.candidate, e.baseline)] for e in self._telling(cells)]
+        logs = [np.log(c / b) for c, b in pairs if c > 0 and b > 0]
         return float(np.exp(np.mean(logs))) if logs else None
 
+    @staticmethod
+    def _telling(cells: Sequence[Evidence]) -> list[Evidence]:
+        """The cells in which every run groks: where one does not, the median may be hidden."""
+        return [e for e in cells if max(e.candidate.first.max(), e.baseline.first.max()) < e.never]
+
     def finding(self, v: Verdict) -> str:
-        return f"{v.arms[1]} is {'tighter' if v.supported else 'wider'}: {self.shown_ratio(v)}"
+        return f"{v.arms[1]} is {'tighter' if v.supported else 'wider'}: {self.shown_ratio(v)}; {v.note}"
 
     def undecided(self, v: Verdict) -> str:
-        return self.shown_ratio(v)
+        return f"{self.shown_ratio(v)}; {v.note}"
 
 
 class Interaction(Endpoint):

@@ -30,11 +30,10 @@ class Verdict:
     """The judgement of a question in one cell, or pooled over its cells (`cell` None).
 
     pairs: replicas that both arms trained, the same random stream in each. p and p_adjusted: of the claim, before and
-    after adjustment (closed testing over means of e-values if it is sequential, Holm's if not); p_reverse and
-    p_reverse_adjusted: of its reverse. cells: over how many cells the adjustment went. ratio: of the candidate's time
-    to the baseline's, with its interval; None where the endpoint has none, or the data do not tell. If it is sequential,
-    the factor at which the pairs are even, else the ratio of restricted means (of mean distances from the median for
-    the endpoint `spread`). logrank: two-sided, not
+    after adjustment over so many `cells`: closed testing if it is sequential, Holm's else. p_reverse and
+    p_reverse_adjusted: of its reverse. ratio: of the candidate's time to the baseline's, with its interval: if it is
+    sequential, the factor at which the pairs are even, else the ratio of restricted means (of mean distances from the
+    median for the endpoint `spread`); None where the endpoint has none or the data do not tell. logrank: two-sided, not
     paired, secondary. runs, grokked and median (of what the endpoint compares): by arm. rate: difference of the shares
     that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
     more: pairs that would probably decide. settings: what tuning chose, by arm.
