@@ -78,6 +78,8 @@ def _verdict(v: Verdict) -> dict[str, Any]:
         "rate_interval": finite(v.rate_interval),
         "sustained_ratio": v.sustained,
         "inverted": v.inverted,
+        "stands_from_budget": v.robust and v.robust.budget,
+        "stands_for_sustained": v.robust and v.robust.sustained,
         "more_pairs": v.more,
         "settings": dict(zip(v.arms, v.settings, strict=False)),
     }

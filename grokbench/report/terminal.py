@@ -96,7 +96,7 @@ def between(ends: Interval | None) -> str:
 def _status(v: Verdict) -> str:
     if v.status is Status.INCONCLUSIVE or not v.endpoint.timed or v.question.margin != 1:
         return v.status.value
-    return f"{v.status.value}: {'later' if _against(v) else 'earlier'}"
+    return f"{v.status.value}: {'later' if _against(v) else 'earlier'}" + "~" * v.fragile
 
 
 def claims(verdicts: Sequence[Verdict]) -> Table:
@@ -125,7 +125,9 @@ def protocols(verdicts: Sequence[Verdict]) -> Table:
             out.add_section()
         found = {v.question.protocol: v for v in verdicts if _place(v) == place}
         shown = [
-            Text(f"{_ratio(v.ratio)} {v.status.value}", _STYLE[v.status]) if (v := found.get(name)) else Text("–")
+            Text(f"{_ratio(v.ratio)} {v.status.value}" + "~" * v.fragile, _STYLE[v.status])
+            if (v := found.get(name))
+            else Text("–")
             for name in names
         ]
         out.add_row(*place, *shown)
@@ -176,6 +178,10 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
                 f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
                 f"{cells} here; --family selected corrects over these alone, for a choice before any data were seen"
             )
+    if any(v.fragile for v in verdicts):
+        lines.append(
+            "~ half of the budget, or sustained grok times, would not give this verdict; --json has the figures."
+        )
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:

@@ -13,8 +13,10 @@ import numpy as np
 from grokbench.claims import Cell, Claim, Comparison, Question
 from grokbench.stats import paired, power, sequential
 from grokbench.stats.course import follow, needed
+from grokbench.verdicts import robust
 from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
 from grokbench.verdicts.pairs import Evidence, stack, stack_arms
+from grokbench.verdicts.robust import Robust
 
 
 class Status(Enum):
@@ -36,7 +38,8 @@ class Verdict:
     median for the endpoint `spread`); None where the endpoint has none or the data do not tell. logrank: two-sided, not
     paired, secondary. runs, grokked and median (of what the endpoint compares): by arm. rate: difference of the shares
     that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
-    more: pairs that would probably decide. settings: what tuning chose, by arm.
+    robust: how far it depends on the budget and on first crossings, of sequential verdicts on times. more: pairs that
+    would probably decide. settings: what tuning chose, by arm.
     """
 
     question: Question
@@ -57,6 +60,7 @@ class Verdict:
     rate: float | None = None
     rate_interval: paired.Interval | None = None
     sustained: float | None = None
+    robust: Robust | None = None
     more: int | None = None
     settings: tuple[str, ...] = ()
     note: str = ""
@@ -100,6 +104,11 @@ class Verdict:
         """Whether it stopped since no outcome of the pairs left to it could have decided it."""
         most = self.question.replicas if isinstance(self.question, Claim) and self.question.sequential else 0
         return self.status is Status.INCONCLUSIVE and self.pairs < most
+
+    @property
+    def fragile(self) -> bool:
+        """Whether it is decided, but not with half of the budget, or not for sustained times."""
+        return self.status is not Status.INCONCLUSIVE and self.robust is not None and self.robust.fragile
 
     @property
     def inverted(self) -> bool:
@@ -172,6 +181,9 @@ def judge(
         return [replace(v, more=_more(v, e)) if v.open else v for v, e in zip(judged, cells, strict=True)]
     everything = [*cells, *unfinished]
     course = follow([e.differences for e in everything], family, question.bound)
+    if ENDPOINTS[question.test].tabled:
+        found = robust.in_cells(question, everything, family)
+        verdicts = [replace(v, robust=r) for v, r in zip(verdicts, found, strict=False)]
     adjusted = zip(verdicts, course.p_adjusted, course.p_reverse_adjusted, strict=False)
     judged = [_decide(v, float(p), float(q)) for v, p, q in adjusted]
     for i, (v, e) in enumerate(zip(judged, cells, strict=True)):
@@ -186,6 +198,8 @@ def judge(
 def pool(question: Question, cells: Sequence[Evidence] = (), family: int = 1) -> Verdict:
     """The verdict over these cells together; corrected by Bonferroni if it is one of so many that could be asked."""
     verdict = replace(figures(question, tuple(cells)), cells=family)
+    if cells and question.sequential and verdict.endpoint.tabled:
+        verdict = replace(verdict, robust=robust.of_pool(question, cells, family))
     return _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family))
 
 

@@ -88,7 +88,9 @@ def test_all_runs_are_known_before_the_first_case_and_a_case_waits_for_its_own(r
 def test_a_case_that_is_decided_early_trains_no_more(run):
     result = run(*(o for o in ONE if o != "--grok-no-early-stop"))
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*of 6*", "12 runs:*", "Verdicts by pairs and their intervals hold whenever one looks*"])
+    result.stdout.fnmatch_lines(
+        ["*of 6*", "12 runs:*", "Verdicts by pairs and their intervals hold whenever one looks*"]
+    )
 
 
 def test_claims_that_are_not_asserted_are_expected_to_fail(run):

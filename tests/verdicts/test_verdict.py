@@ -231,7 +231,8 @@ VERDICT_KEYS = {
     "claim", "statement", "source", "scope", "test", "margin", "protocol", "asserted", "anytime_valid", "cell", "arms",
     "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "corrected_over", "comparisons",
     "p_reverse", "p_reverse_adjusted", "logrank",
-    "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs", "settings",
+    "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs",
+    "stands_from_budget", "stands_for_sustained", "settings",
 }  # fmt: skip
 RUN_KEYS = {
     "digest", "task", "softmax", "arm", "optimizer", "replica", "outcome", "epochs", "fit", "first", "sustained",
