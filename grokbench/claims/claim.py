@@ -56,7 +56,6 @@ class Claim(Question):
     criterion: GrokCriterion
     batch: int
     replicas: int
-    per_cell: bool = True
     grid: Grid | None = None
     family: int | None = None
 

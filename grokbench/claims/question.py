@@ -15,7 +15,7 @@ class Question(ABC):
     correction over the cells. comparisons: how many it is one of that are decided together; its level is divided by
     that. sequential: pairs are looked at as they come in. paired: replicas of one number share
     their random stream. scope: where what is trained differs from what was published. asserted: its refutation is a
-    failure. pooled: it is decided over all cells together, too.
+    failure. per_cell: it is decided in each cell. pooled: it is decided over all cells together.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Question(ABC):
     protocol: str = "published"
     scope: str = ""
     asserted: bool = False
+    per_cell: bool = True
     pooled: bool = True
 
     @property

@@ -1,7 +1,6 @@
 """How far a verdict depends on what was chosen: the budget, and first crossings instead of sustained grok times.
 
-Exact from the pairs that the verdict used; nothing is trained. A smaller budget hides the later times, in all cells of
-the claim alike.
+Exact from the pairs that the verdict used; nothing is trained. A smaller budget hides the later times.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grokbench.claims import Question
-from grokbench.stats.course import follow
+from grokbench.stats import sequential
 from grokbench.stats.paired import Floats
 from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.pairs import Evidence, Sample, together
@@ -22,8 +21,8 @@ STEPS = 20  # budgets that are tried, each a twentieth of the whole budget less
 
 
 class Robust(NamedTuple):
-    """budget: the smallest, in epochs, from which on up to the `whole` one the verdict is the same. sustained: whether
-    it is the same for sustained grok times; None where none are known.
+    """budget: the smallest, in epochs, from which on up to the `whole` one the verdict stands. sustained: whether it
+    stands for sustained grok times; None where none are known.
     """
 
     budget: int
@@ -36,48 +35,25 @@ class Robust(NamedTuple):
         return self.sustained is False or 2 * self.budget > self.whole
 
 
-def in_cells(question: Question, cells: Sequence[Evidence], family: int) -> list[Robust]:
-    """Of sequential verdicts in cells, decided or not. cells: those that were judged, and those still open."""
+def of(question: Question, cells: Sequence[Evidence], supported: bool) -> Robust:
+    """Of a sequential verdict on times, in one cell or over all of these.
 
-    def sides(changed: Sequence[Evidence]) -> list[int]:
-        course = follow([e.differences for e in changed], family, question.bound)
-        pairs = zip(course.p_adjusted, course.p_reverse_adjusted, strict=True)
-        return [_side(p, q, question.bound) for p, q in pairs]
+    It stands where the test of these pairs alone reaches the level, uncorrected: training stops as soon as the
+    corrected one does, so nearly every verdict would be undone if it had to reach that again.
+    """
 
-    return _compare(question, cells, sides)
+    def stands(changed: Sequence[Evidence]) -> bool:
+        gaps = together(changed, lambda e: e.differences)
+        return sequential.p_value(gaps if supported else -gaps) <= question.bound
 
-
-def of_pool(question: Question, cells: Sequence[Evidence], family: int) -> Robust:
-    """Of the sequential verdict over all of these cells."""
-
-    def side(changed: Sequence[Evidence]) -> list[int]:
-        course = follow([together(changed, lambda e: e.differences)], family, question.bound)
-        return [_side(course.p_adjusted[0], course.p_reverse_adjusted[0], question.bound)]
-
-    return _compare(question, cells, side)[0]
-
-
-def _side(p: float, p_reverse: float, level: float) -> int:
-    return 1 if p <= level and p <= p_reverse else -1 if p_reverse <= level else 0
-
-
-def _compare(
-    question: Question, cells: Sequence[Evidence], judge: Callable[[Sequence[Evidence]], list[int]]
-) -> list[Robust]:
-    whole = judge(cells)
-    stands = [e.never - 1 for e in cells][: len(whole)]
-    fixed = [False] * len(whole)
-    for step in range(STEPS - 1, 0, -1):
-        for i, side in enumerate(judge([_cut(question, e, step / STEPS) for e in cells])):
-            fixed[i] = fixed[i] or side != whole[i]
-            if not fixed[i]:
-                stands[i] = (cells[i].never - 1) * step / STEPS
-    sustained: list[bool | None] = [None] * len(whole)
+    step = STEPS
+    while step > 1 and stands([_cut(question, e, (step - 1) / STEPS) for e in cells]):
+        step -= 1
+    whole = max(e.never for e in cells) - 1
+    sustained = None
     if not any(np.isnan(e.baseline.sustained).any() for e in cells):
-        held = judge([_changed(question, e, lambda s: s.sustained, e.never) for e in cells])
-        sustained = [a == b for a, b in zip(whole, held, strict=True)]
-    whole_budgets = [round(e.never - 1) for e in cells]
-    return [Robust(round(b), w, same) for b, w, same in zip(stands, whole_budgets, sustained, strict=False)]
+        sustained = stands([_changed(question, e, lambda s: s.sustained, e.never) for e in cells])
+    return Robust(round(whole * step / STEPS), round(whole), sustained)
 
 
 def _cut(question: Question, e: Evidence, share: float) -> Evidence:

@@ -84,7 +84,7 @@ class Verdict:
     @property
     def tabled(self) -> bool:
         """Whether it is shown cell by cell, in a table of its claim."""
-        return self.endpoint.tabled and self.question.pooled
+        return self.endpoint.tabled and self.question.pooled and self.question.per_cell
 
     @property
     def id(self) -> str:
@@ -107,8 +107,8 @@ class Verdict:
 
     @property
     def fragile(self) -> bool:
-        """Whether it is decided, but not with half of the budget, or not for sustained times."""
-        return self.status is not Status.INCONCLUSIVE and self.robust is not None and self.robust.fragile
+        """Whether it would not stand with half of the budget, or not for sustained times."""
+        return self.robust is not None and self.robust.fragile
 
     @property
     def inverted(self) -> bool:
@@ -181,11 +181,8 @@ def judge(
         return [replace(v, more=_more(v, e)) if v.open else v for v, e in zip(judged, cells, strict=True)]
     everything = [*cells, *unfinished]
     course = follow([e.differences for e in everything], family, question.bound)
-    if ENDPOINTS[question.test].tabled:
-        found = robust.in_cells(question, everything, family)
-        verdicts = [replace(v, robust=r) for v, r in zip(verdicts, found, strict=False)]
     adjusted = zip(verdicts, course.p_adjusted, course.p_reverse_adjusted, strict=False)
-    judged = [_decide(v, float(p), float(q)) for v, p, q in adjusted]
+    judged = [_robust(_decide(v, float(p), float(q)), [e]) for (v, p, q), e in zip(adjusted, cells, strict=True)]
     for i, (v, e) in enumerate(zip(judged, cells, strict=True)):
         if v.open:
             sign = 1 if v.p <= v.p_reverse else -1
@@ -198,9 +195,8 @@ def judge(
 def pool(question: Question, cells: Sequence[Evidence] = (), family: int = 1) -> Verdict:
     """The verdict over these cells together; corrected by Bonferroni if it is one of so many that could be asked."""
     verdict = replace(figures(question, tuple(cells)), cells=family)
-    if cells and question.sequential and verdict.endpoint.tabled:
-        verdict = replace(verdict, robust=robust.of_pool(question, cells, family))
-    return _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family))
+    verdict = _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family))
+    return _robust(verdict, cells) if question.sequential else verdict
 
 
 def _decide(verdict: Verdict, p: float, p_reverse: float) -> Verdict:
@@ -210,6 +206,13 @@ def _decide(verdict: Verdict, p: float, p_reverse: float) -> Verdict:
     supported, refuted = p <= verdict.level and p <= p_reverse, p_reverse <= verdict.level
     status = Status.SUPPORTED if supported else Status.REFUTED if refuted else Status.INCONCLUSIVE
     return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse)
+
+
+def _robust(verdict: Verdict, cells: Sequence[Evidence]) -> Verdict:
+    """With what it says of other budgets and of sustained times, if it is decided and in a table of times."""
+    if verdict.status is Status.INCONCLUSIVE or not verdict.endpoint.tabled:
+        return verdict
+    return replace(verdict, robust=robust.of(verdict.question, cells, verdict.supported))
 
 
 def _more(verdict: Verdict, e: Evidence) -> int | None:
