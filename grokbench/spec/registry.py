@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
 from grokbench.spec.fields import frozen
+from grokbench.spec.foreign import imported
 
 ENTRY_POINTS = "grokbench.optimizers"
 
@@ -187,11 +188,11 @@ def target(name: str) -> str:
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
     module_name, _, attribute = target(name).partition(":")
+    value: Any = imported(module_name, f"the optimizer {name!r}")
     try:
-        value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except (Exception, SystemExit) as error:  # an import runs foreign code, which can raise anything
+    except Exception as error:  # a module's `__getattr__` can raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"cannot import the optimizer {name!r}: {reason}") from error
     if not callable(value):
