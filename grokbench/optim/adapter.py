@@ -144,9 +144,9 @@ def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.o
 def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> Iterator[None]:
     """Run foreign code, with gradients, on the run's own random numbers; what it does wrong is a `UsageError`.
 
-    That is what it raises, an attempt to end the process included, and what it changes of torch's global settings, which is undone: the
-    runs beside it would change with them. Out of memory is the machine's failure, not the optimizer's, and passes
-    unchanged.
+    That is what it raises, an attempt to end the process included, and what it changes of torch's global settings,
+    which is undone: the runs beside it would change with them. Out of memory is the machine's failure, not the
+    optimizer's, and passes unchanged.
     """
     seed = rng.words(rng.key_tensor(key)[None], rng.Stream.OPTIMIZER, torch.tensor([count]), 1)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
