@@ -142,8 +142,8 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters = tuple(given.items())
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(target(name)))  # type: ignore[arg-type]
+    hyperparameters, fingerprint = tuple(given.items()), _fingerprint(target(name).partition(":")[0])
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, fingerprint)  # type: ignore[arg-type]
 
 
 def _filter(text: Value) -> str | None:
@@ -201,12 +201,13 @@ def load(name: str) -> Any:
 
 
 @functools.cache
-def _fingerprint(target: str) -> str:
-    """Version of the installed distribution and a hash of its files, or of the sources if they are being worked on.
+def _fingerprint(name: str) -> str:
+    """Of a module: version of the installed distribution and a hash of its files, or of the sources if there is none.
 
-    The sources are those of the top-level package, or of the one file and of what it imports from its own folder.
+    The sources are those of the top-level package, or of the one file and of what it imports from its own folder. All
+    plug-ins of a module have one, so that they are read once.
     """
-    module = importlib.import_module(target.partition(":")[0])
+    module = importlib.import_module(name)
     top = importlib.import_module(module.__name__.partition(".")[0])
     file = getattr(top, "__file__", None) or getattr(module, "__file__", None)
     if file is None:
