@@ -21,10 +21,10 @@ def no_exit() -> Iterator[None]:
     """
     end, here = os._exit, (os.getpid(), threading.get_ident())
 
-    def refuse(code: int = 0) -> NoReturn:
+    def refuse(status: int) -> NoReturn:
         if (os.getpid(), threading.get_ident()) == here:
-            raise SystemExit(f"it called os._exit({code})")
-        end(code)
+            raise SystemExit(f"it called os._exit({status})")
+        end(status)
 
     os._exit = refuse
     try:

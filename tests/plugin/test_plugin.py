@@ -20,6 +20,7 @@ from grokbench.training.local import Executor
 SUITE = ("--pyargs", "grokbench.suite", "--grok-preset", "tiny", "--grok-no-early-stop")
 ONE = (*SUITE, "--grok-task", "add", "--grok-softmax", "softmax", "--grok-family", "selected")
 ANEW = "--grok-store=anew.sqlite"
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # that of hypothesis takes a second at the end
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def logged(self):
 Pack.epoch = logged
 """
     pytester.makeconftest(environment)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *SUITE, "-n", "2", "--grok-json", "out.json")
+    result = pytester.runpytest_subprocess(*PLAIN, *SUITE, "-n", "2", "--grok-json", "out.json")
     outcomes = result.parseoutcomes()
     assert sum(outcomes.get(kind, 0) for kind in ("passed", "failed", "skipped")) == 5
     trained = (pytester.path / "log").read_text().split()
@@ -222,7 +223,7 @@ def test_other_sessions_neither_import_torch_nor_write_a_store(pytester):
     pytester.makepyfile(
         "import sys\ndef test_nothing():\n    assert 'torch' not in sys.modules\n    assert 'scipy' not in sys.modules"
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(*PLAIN)
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*grokbench =*")
     assert not (pytester.path / "grokbench.sqlite").exists()
