@@ -11,7 +11,7 @@ from typing import NamedTuple
 from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
 from grokbench.claims.question import Question
-from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose
+from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose, registry
 
 
 class Cell(NamedTuple):
@@ -154,6 +154,10 @@ class Setup(NamedTuple):
             if spec.name == task and softmax in self.preset.softmaxes:
                 return Cell(spec, softmax)
         raise UsageError(f"this claim needs {task} under {softmax}, which the preset {self.preset.name} does not have")
+
+    def arms(self, *names: str) -> list[Arm]:
+        """These optimizers with the preset's settings."""
+        return [Arm(name, registry.parse(name, self.preset.optimizers)) for name in names]
 
     def claim(self, name: str, statement: str, source: str, baseline: Arm, candidate: Arm, **details: object) -> Claim:
         """A claim on the preset's model, with the details that differ from the preset's."""

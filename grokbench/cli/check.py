@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from grokbench.cli.common import HELD, REFUTED, import_from_here, json_option, output
 from grokbench.spec import UsageError, registry
+from grokbench.spec.foreign import imported
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
@@ -58,10 +58,7 @@ def expand(text: str) -> list[str]:
     module_name, _, attribute = text.partition(":")
     if attribute != "*":
         return [text]
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # an import runs foreign code, which can raise anything
-        raise UsageError(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    module = imported(module_name, repr(module_name))
     names: dict[type, list[str]] = {}  # an alias is another name of a class that is listed already
     for name, value in vars(module).items():
         if not name.startswith("_") and _defines(module, value):

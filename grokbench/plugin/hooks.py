@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,20 +81,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _check(config: pytest.Config) -> None:
     """Refuse what cannot work before anything is trained."""
-    from grokbench.records import files
     from grokbench.records.store import Store
+    from grokbench.report import formats
 
     options = options_of(config)
     if options.device != "auto":
         from grokbench.training.local import resolve_device
 
         resolve_device(options.device)
-    path = config.getoption("--grok-json")
     if config.option.collectonly:
         return
-    if path:
-        files.prepare(path)
+    formats.prepared(_given(config))
     Store(options.store).close()
+
+
+def _given(config: pytest.Config) -> Callable[[str], str | None]:
+    """What an option was given, by its name."""
+    return lambda name: config.getoption(f"--grok-{name}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -143,11 +147,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         told = [case.id for case in found.selected] if found else []
         config.workeroutput[CASES] = told  # type: ignore[attr-defined]  # xdist's
         return
-    path = config.getoption("--grok-json")
-    if path and (found := _answering(config)):
-        from grokbench.report import export
+    if found := _answering(config):
+        from grokbench.report import formats
 
-        export.write(path, *found.answers())
+        if paths := formats.asked(_given(config)):
+            formats.write(paths, *found.answers())
 
 
 def _answering(config: pytest.Config) -> Session | None:

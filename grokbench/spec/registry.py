@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
 from grokbench.spec.fields import frozen
+from grokbench.spec.foreign import imported
 
 ENTRY_POINTS = "grokbench.optimizers"
 
@@ -141,8 +142,8 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters = tuple(given.items())
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(target(name)))  # type: ignore[arg-type]
+    hyperparameters, fingerprint = tuple(given.items()), _fingerprint(target(name).partition(":")[0])
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, fingerprint)  # type: ignore[arg-type]
 
 
 def _filter(text: Value) -> str | None:
@@ -187,11 +188,11 @@ def target(name: str) -> str:
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
     module_name, _, attribute = target(name).partition(":")
+    value: Any = imported(module_name, f"the optimizer {name!r}")
     try:
-        value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except (Exception, SystemExit) as error:  # an import runs foreign code, which can raise anything
+    except Exception as error:  # a module's `__getattr__` can raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"cannot import the optimizer {name!r}: {reason}") from error
     if not callable(value):
@@ -200,12 +201,13 @@ def load(name: str) -> Any:
 
 
 @functools.cache
-def _fingerprint(target: str) -> str:
-    """Version of the installed distribution and a hash of its files, or of the sources if they are being worked on.
+def _fingerprint(name: str) -> str:
+    """Of a module: version of the installed distribution and a hash of its files, or of the sources if there is none.
 
-    The sources are those of the top-level package, or of the one file and of what it imports from its own folder.
+    The sources are those of the top-level package, or of the one file and of what it imports from its own folder. All
+    plug-ins of a module have one, so that they are read once.
     """
-    module = importlib.import_module(target.partition(":")[0])
+    module = importlib.import_module(name)
     top = importlib.import_module(module.__name__.partition(".")[0])
     file = getattr(top, "__file__", None) or getattr(module, "__file__", None)
     if file is None:

@@ -23,7 +23,7 @@ from grokbench.verdicts.verdict import Status
 BUDGET = 100
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(
     baseline=st.integers(1, 250),
     candidate=st.integers(1, 250),
@@ -45,7 +45,7 @@ def test_a_pair_counts_only_for_what_is_certain(baseline: int, candidate: int, m
 TIMES = st.sampled_from([10.0, 40.0, 90.0, 100.0, 150.0, np.inf])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @example(pairs=[(20.0, np.inf)] * 6, margin=0.5, sequential=False)
 @example(pairs=[(90.0, np.inf)] * 6, margin=0.5, sequential=True)
 @example(pairs=[(90.0, np.inf)] * 6, margin=1.1, sequential=False)
