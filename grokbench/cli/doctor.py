@@ -27,6 +27,7 @@ def findings() -> list[tuple[str, str]]:
         ("torch", here.torch),
         ("system", here.platform),
         ("processor", here.processor),
+        ("arithmetic", here.arithmetic or ""),
         ("threads", str(here.threads)),
     ]
     if torch.cuda.is_available():

@@ -28,7 +28,8 @@ class Sample:
 class Evidence:
     """Both arms in one cell. block: cells of one block share random streams, replica by replica. never: the restricted
     time of a run that did not grok. differences: (n,) negative where a pair is for the claim, positive where it is
-    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
+    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block. unlike: in
+    how many pairs the arms are known to have been rounded otherwise, say on processors of two kinds.
     """
 
     cell: Cell | str
@@ -39,6 +40,7 @@ class Evidence:
     differences: Floats
     settings: tuple[str, ...]
     order: NDArray[np.intp]
+    unlike: int = 0
 
 
 def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
