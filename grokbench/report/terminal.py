@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +14,7 @@ from grokbench.claims import Cell
 from grokbench.records.grok import Outcome
 from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record
+from grokbench.report.console import Page
 from grokbench.spec import RunSpec
 from grokbench.stats.paired import Interval
 from grokbench.verdicts.verdict import Status, Verdict
@@ -187,18 +186,17 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
 
 def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
     """The tables of all claims, in `width` columns but at least 112."""
-    buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False)
+    page = Page(max(width, WIDTH), color=color)
     tabled = [v for v in verdicts if v.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
-        console.print(table([v for v in tabled if v.claim == claim]))
+        page.print(table([v for v in tabled if v.claim == claim]))
     for arms in dict.fromkeys(v.arms for v in tabled):
         mine = [v for v in tabled if v.arms == arms]
         if len({v.question.protocol for v in mine}) > 1:
-            console.print(protocols(mine))
+            page.print(protocols(mine))
     if others := [v for v in verdicts if not v.tabled]:
-        console.print(claims(others))
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+        page.print(claims(others))
+    return page.text
 
 
 def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
