@@ -24,7 +24,7 @@ from grokbench.cli import (
     sweep,
 )
 from grokbench.cli.common import USAGE, Parser
-from grokbench.report import console
+from grokbench.report import signs
 from grokbench.training import cores
 
 COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show, guide)
@@ -45,7 +45,7 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    console.fit(sys.stdout, sys.stderr)  # before help is shown
+    signs.fit(sys.stdout, sys.stderr)  # before help is shown
     options, unknown = parser().parse_known_args(arguments)
     name = f"grokbench {options.command}"
     if unknown:

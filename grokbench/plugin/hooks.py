@@ -178,12 +178,12 @@ def _summarise(terminalreporter: Any, config: pytest.Config) -> list[Note]:
     session = _answering(config)
     if session is None:
         return []
-    from grokbench.report import console, summary, terminal
+    from grokbench.report import signs, summary, terminal
 
     verdicts, runs = session.answers()
     writer = config.get_terminal_writer()
     terminalreporter.section("grokbench")
-    terminalreporter.write(console.fitted(terminal.text(verdicts, runs, writer.fullwidth), writer._file))
+    terminalreporter.write(signs.fitted(terminal.text(verdicts, runs, writer.fullwidth), writer._file))
     return summary.verdicts(verdicts, strict=bool(config.getoption("--grok-strict")))
 
 

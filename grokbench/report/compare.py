@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from grokbench.perf.compare import ABSENT, SHOWN, Measurement, Ratio, Results, Row, differing
-from grokbench.report.console import Page
 
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
@@ -38,12 +39,13 @@ def document(files: Sequence[Results], table: Iterable[Row]) -> dict[str, Any]:
 
 def text(files: Sequence[Results], table: Sequence[Row], *, color: bool = False) -> str:
     """What produced the files, and below it their results, as wide as it takes."""
-    page = Page(10_000, color=color)
-    page.print(_origins(files))
-    page.print(_results(files, table))
-    page.print("time: median; ratio: to the time in the first file, with its 95 % interval;")
-    page.print("× reference: how many times as long the benchmark's reference took there for the same work")
-    return page.text
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False)
+    console.print(_origins(files))
+    console.print(_results(files, table))
+    console.print("time: median; ratio: to the time in the first file, with its 95 % interval;")
+    console.print("× reference: how many times as long the benchmark's reference took there for the same work")
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def _origins(files: Sequence[Results]) -> Table:

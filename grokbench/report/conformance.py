@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokbench.report import github, summary
-from grokbench.report.console import Page
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
@@ -42,10 +42,12 @@ def document(found: dict[str, list[Finding]]) -> dict[str, Any]:
 def text(found: dict[str, list[Finding]], width: int, *, color: bool = False) -> str:
     """One optimizer check by check; several with a row each, and what they break."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    page = Page(max(width, 100), color=color)
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
     out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     if len(found) == 1:
         ((name, findings),) = found.items()
@@ -64,8 +66,8 @@ def text(found: dict[str, list[Finding]], width: int, *, color: bool = False) ->
             said = [f"{f.check}: {f.text}" for f in findings if f.outcome.value == "said"]
             out.add_row(name, Text("no" if wrong else "yes", "red" if wrong else "green"), "\n".join([*said, *lines]))
         out.caption = f"{sum(not broken(f) for f in found.values())} of {len(found)} conform"
-    page.print(out)
-    return page.text
+    console.print(out)
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def publish(found: dict[str, list[Finding]]) -> list[github.Note]:

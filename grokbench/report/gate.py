@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from grokbench.gate import Result
 from grokbench.gate.decision import KINDS, GateOutcome, Pairs
 from grokbench.gate.setting import EPOCHS
 from grokbench.report import export, github, terminal
-from grokbench.report.console import Page
 from grokbench.stats import paired
 
 _STYLE = {
@@ -33,23 +33,25 @@ _LEVEL = {GateOutcome.REGRESSION: "error", GateOutcome.INCONCLUSIVE: "warning"}
 def text(result: Result, width: int, *, color: bool = False) -> str:
     """The arms, the cells as a table, and the outcome with its reason."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    page = Page(max(width, 100), color=color)
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
     for name, arm in zip(ARMS, _named(result), strict=True):
-        page.print(f"{name:<9}  {arm}")
+        console.print(f"{name:<9}  {arm}")
     if result.pairs:
         out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for i, name in enumerate(HEADER):
             out.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
         for e in result.pairs:
             out.add_row(*_row(e))
-        page.print(out)
-    page.print(Text.assemble((result.outcome.value, _STYLE[result.outcome]), f": {result.reason}"))
+        console.print(out)
+    console.print(Text.assemble((result.outcome.value, _STYLE[result.outcome]), f": {result.reason}"))
     for line in _notes(result):
-        page.print(line)
-    return page.text
+        console.print(line)
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def _row(e: Pairs) -> tuple[str, ...]:

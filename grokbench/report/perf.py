@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 
 from grokbench.perf import Result, Timing
 from grokbench.report import github
-from grokbench.report.console import Page
 
 HEADER = ("", "baseline", "candidate", "ratio", "99 % interval", "quads", "verdict")
 _STYLE = {"slower": "bold red", "faster": "bold green", "alike": "green", "undecided": "yellow"}
@@ -31,25 +31,27 @@ def _row(t: Timing) -> tuple[str, ...]:
 def text(result: Result, *, color: bool = False) -> str:
     """The two kinds of step as a table, and what was timed where."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    page = Page(110, color=color)
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=110, force_terminal=color, highlight=False, markup=False)
     out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, name in enumerate(HEADER):
         out.add_column(name, justify="right" if 0 < i < len(HEADER) - 1 else "left", no_wrap=True)
     for timing in result.timings:
         *cells, verdict = _row(timing)
         out.add_row(*cells, Text(verdict, _STYLE[verdict]))
-    page.print(out)
+    console.print(out)
     r, here = result.request, result.provenance
     there = f" from {r.candidate_path}" * bool(r.candidate_path)
     names = f"{r.candidate}{there} against {r.baseline}"
     where = here.device if here.device != "cpu" else here.processor
     limits = f"flagged beyond {r.margin:.0%} and {1e6 * r.floor:g} µs a step"
-    page.print(f"{names}: {r.replicas} replicas of {r.preset}, {limits}")
-    page.print(f"{where}, {here.threads} threads, torch {here.torch}{_clocks(result)}")
-    return page.text
+    console.print(f"{names}: {r.replicas} replicas of {r.preset}, {limits}")
+    console.print(f"{where}, {here.threads} threads, torch {here.torch}{_clocks(result)}")
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def _clocks(result: Result) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +16,6 @@ from grokbench.claims import Cell
 from grokbench.records.grok import Outcome
 from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record
-from grokbench.report.console import Page
 from grokbench.spec import RunSpec
 from grokbench.stats.paired import Interval
 from grokbench.verdicts.verdict import Status, Verdict
@@ -186,17 +187,18 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
 
 def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
     """The tables of all claims, in `width` columns but at least 112."""
-    page = Page(max(width, WIDTH), color=color)
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False)
     tabled = [v for v in verdicts if v.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
-        page.print(table([v for v in tabled if v.claim == claim]))
+        console.print(table([v for v in tabled if v.claim == claim]))
     for arms in dict.fromkeys(v.arms for v in tabled):
         mine = [v for v in tabled if v.arms == arms]
         if len({v.question.protocol for v in mine}) > 1:
-            page.print(protocols(mine))
+            console.print(protocols(mine))
     if others := [v for v in verdicts if not v.tabled]:
-        page.print(claims(others))
-    return page.text
+        console.print(claims(others))
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Text for any terminal: of a width that no variable changes, and in signs that it has."""
+"""Text for any terminal, in signs that it has."""
 
 from __future__ import annotations
 
@@ -15,28 +15,6 @@ _SIGNS = {
     "≠": "!=", "≥": ">=", "≤": "<=", "±": "+/-", "µ": "u", "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"',
     **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
 }  # fmt: skip
-
-
-class Page:
-    """What is printed on it, in so many columns. Outside of a terminal (`color` is False) it has no colours."""
-
-    def __init__(self, width: int, *, color: bool) -> None:
-        from rich.console import Console
-
-        self._buffer = io.StringIO()
-        # Without a height, a width is not obeyed where TERM=dumb.
-        self._console = Console(
-            file=self._buffer, width=width, height=100, force_terminal=color, highlight=False, markup=False
-        )
-
-    def print(self, thing: object) -> None:
-        """Add text, or what rich can draw."""
-        self._console.print(thing)
-
-    @property
-    def text(self) -> str:
-        """All lines, without spaces at their ends."""
-        return "".join(f"{line.rstrip()}\n" for line in self._buffer.getvalue().splitlines())
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
