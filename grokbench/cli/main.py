@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
     if sys.stderr is None:  # it is closed, and nobody is to be told anything
         sys.stderr = io.StringIO()
-    with streams.standard_output(getattr(options, "json", None)) as out:
+    with failures.terminable(), streams.standard_output(getattr(options, "json", None)) as out:
         try:
             cores.check(getattr(options, "threads", None))  # whatever the command, before it writes anything
             code = int(options.action(options))
