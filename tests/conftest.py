@@ -9,7 +9,8 @@ from pathlib import Path
 # The models here are tiny. More threads gain nothing, and waiting threads cost much where tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import hypothesis  # noqa: F401  its plugin imports it at the end of every session, anew in each that pytester runs
+# Its plugin imports it in every session, so also in those of pytester, which forgets what was not there before.
+import hypothesis  # noqa: F401
 import pytest
 import tiny as tiny_preset
 

@@ -63,6 +63,7 @@ def _verdict(v: Verdict) -> dict[str, Any]:
         "status": v.status.value,
         "reason": v.reason,
         "pairs": v.pairs,
+        "pairs_of_unlike_arithmetic": v.unlike,
         "ratio": v.ratio,
         "interval": finite(v.interval),
         "p": v.p,

@@ -70,6 +70,11 @@ def _notes(result: Result) -> list[str]:
     lines = []
     if result.identical:
         lines.append("What first acts after the end of these runs, they do not see.")
+    elif result.unlike:
+        count = len(result.records) // 2
+        lines.append(
+            f"In {result.unlike} of {count} pairs the arms were trained by unlike arithmetic, so no bits were compared."
+        )
     elif result.differs:
         lines.append(f"The weights differ from epoch {result.differs} on.")
     elif result.differs is None:
@@ -99,6 +104,7 @@ def document(result: Result) -> dict[str, Any]:
         "level": result.request.level,
         "identical": result.identical,
         "differs_from_epoch": result.differs,
+        "pairs_of_unlike_arithmetic": result.unlike,
         "decision": d
         and {
             "pairs": d.pairs,

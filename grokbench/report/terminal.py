@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from grokbench.claims import Cell
 from grokbench.records.grok import Outcome
+from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record
 from grokbench.spec import RunSpec
 from grokbench.stats.paired import Interval
@@ -148,11 +150,16 @@ def notes(runs: Runs) -> list[str]:
         commit = (origin.commit or "no commit")[:10] + (", changed" if origin.dirty else "")
         lines.append(
             f"trained by grokbench {origin.grokbench} ({commit}), torch {origin.torch}, "
-            f"{origin.device}, {origin.threads} thread{'s' * (origin.threads != 1)}"
+            f"{origin.device}{_arithmetic(origin)}, {origin.threads} thread{'s' * (origin.threads != 1)}"
         )
-    if len(origins) > 1:
+    if len({replace(origin, compiler=None) for origin in origins}) > 1:
         lines.append("The records come from different machines or versions; arms may differ in more than is compared.")
     return lines
+
+
+def _arithmetic(origin: Provenance) -> str:
+    known = [origin.arithmetic, origin.arithmetic is not None and origin.compiler and f"compiled by {origin.compiler}"]
+    return "".join(f", {part}" for part in known if part)
 
 
 def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
@@ -186,7 +193,7 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:
         tabled = v.tabled
-        if v.status is not Status.SUPPORTED or v.inverted or not tabled:
+        if v.status is not Status.SUPPORTED or v.inverted or v.unlike or not tabled:
             lines.append(f"{v.id}: {v.reason}" + f" ({v.question.scope})" * bool(v.question.scope and not tabled))
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -172,16 +172,19 @@ def chosen(claim: Claim, cell: Cell, arm: Arm, records: Records) -> Arm | None:
 def pairs_of(claim: Claim, cell: Cell, count: int, arms: Sequence[Arm | None], records: Records) -> Evidence:
     """The first `count` pairs of a cell, whose runs are all there; arms: with the settings that tuning chose."""
     never, endpoint = claim.criterion.budget + 1.0, ENDPOINTS[claim.test]
-    samples = []
+    samples, origins = [], []
     for arm in arms:
         assert arm
         found = [records[run.digest] for run in claim.runs(cell, arm, count)]
+        origins.append([record.provenance for record in found])
         first = np.array([record.time.epoch or never for record in found], dtype=float)
         held = np.array([record.time.held or never for record in found], dtype=float)
         values = np.array([endpoint.value(record, never) for record in found], dtype=float)
         samples.append(Sample(first, held, values))
     settings = tuple(str(arm.optimizer) for arm in arms if arm) if claim.grid else ()
-    return compare(claim.test, claim.margin, cell, cell.task, samples[0], samples[1], never, settings)
+    unlike = np.array([one.unlike(other) for one, other in zip(*origins, strict=True)], dtype=bool)
+    compared = compare(claim.test, claim.margin, cell, cell.task, samples[0], samples[1], never, settings)
+    return replace(compared, unlike=unlike)
 
 
 def compare(

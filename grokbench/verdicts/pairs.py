@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ class Sample:
 class Evidence:
     """Both arms in one cell. block: cells of one block share random streams, replica by replica. never: the restricted
     time of a run that did not grok. differences: (n,) negative where a pair is for the claim, positive where it is
-    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
+    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block. unlike:
+    (n,) in which pairs the arms are known to have been rounded otherwise, say on processors of two kinds, or (0,).
     """
 
     cell: Cell | str
@@ -40,6 +41,7 @@ class Evidence:
     differences: Floats
     settings: tuple[str, ...]
     order: NDArray[np.intp]
+    unlike: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
@@ -86,4 +88,5 @@ def together(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> F
 def first_pairs(e: Evidence, count: int) -> Evidence:
     """The same cell after so many pairs."""
     arms = [Sample(s.first[:count], s.sustained[:count], s.value[:count]) for s in (e.baseline, e.candidate)]
-    return replace(e, baseline=arms[0], candidate=arms[1], differences=e.differences[:count], order=e.order[:count])
+    cut = {name: getattr(e, name)[:count] for name in ("differences", "order", "unlike")}
+    return replace(e, baseline=arms[0], candidate=arms[1], **cut)

@@ -39,7 +39,8 @@ class Verdict:
     paired, secondary. runs, grokked and median (of what the endpoint compares): by arm. rate: difference of the shares
     that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
     robust: how far it depends on the budget and on first crossings, of sequential verdicts on times. more: pairs that
-    would probably decide. settings: what tuning chose, by arm.
+    would probably decide. settings: what tuning chose, by arm. unlike: pairs whose arms were rounded otherwise; see
+    `Evidence`.
     """
 
     question: Question
@@ -64,6 +65,7 @@ class Verdict:
     more: int | None = None
     settings: tuple[str, ...] = ()
     note: str = ""
+    unlike: int = 0
 
     @property
     def claim(self) -> str:
@@ -128,6 +130,10 @@ class Verdict:
         """One line that says why."""
         if not self.arms:
             return self.note
+        apart = f"; in {self.unlike} of {self.pairs} pairs the arms were trained by unlike arithmetic"
+        return self._why() + apart * bool(self.unlike)
+
+    def _why(self) -> str:
         if self.status is Status.INCONCLUSIVE:
             return self._why_undecided()
         p = self.p_adjusted if self.supported else self.p_reverse_adjusted
@@ -283,4 +289,5 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         rate_interval=rate_interval,
         sustained=sustained,
         note=note,
+        unlike=int(sum(e.unlike.sum() for e in cells)),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,24 @@ def test_a_failure_has_its_code_and_one_line(error, code, line, capsys, monkeypa
     assert err.count("\n") == 1
     assert cli.main(["list", "tasks", "--debug"]) == code
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_command_that_is_told_to_end_says_so(monkeypatch, capsys):
+    """As `docker stop` tells it."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("grokbench.cli.list.run", lambda options: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))
+    assert cli.main(["list", "tasks"]) == 130
+    assert capsys.readouterr().err == "grokbench: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_no_command_needs_docstrings_and_no_promise_an_assert():
+    """As with PYTHONOPTIMIZE=2."""
+    code = "from grokbench import cli; cli.main(['--help'])"
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    assert "Exit codes: 0 all asserted claims hold" in done.stdout
+    promises = ast.parse((Path(cli.__file__).parents[1] / "testing.py").read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(promises) if isinstance(node, ast.Assert)]
 
 
 def test_every_command_can_be_debugged():

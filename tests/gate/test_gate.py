@@ -190,6 +190,12 @@ def test_a_saved_baseline_answers_without_being_trained(capsys, monkeypatch):
     assert run(capsys, "--baseline", "b.json", "--candidate", "sgd", "--max-pairs", "48")[0] == 1
     assert {run.optimizer.name for run in trained[2:]} == {"sgd"}
     assert len(set(trained[2:])) == 8
+    origin = json.loads(Path("b.json").read_text())["provenance"]
+    elsewhere = altered(provenance={**origin, "arithmetic": "AVX512, of another machine"})
+    code, out, _ = run(capsys, "--baseline", elsewhere, "--candidate", "muon(weight_decay=1)", "--json", "out.json")
+    assert (code, "bit-identical" in out) == (0, False)
+    assert "In 8 of 8 pairs the arms were trained by unlike arithmetic, so no bits were compared." in out
+    assert json.loads(Path("out.json").read_text())["pairs_of_unlike_arithmetic"] == 8
 
 
 def altered(**changes):

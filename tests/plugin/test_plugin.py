@@ -12,6 +12,7 @@ import pytest
 
 # What a session in this process would import has to be there before: pytester forgets what came after, and numpy
 # cannot be loaded twice.
+import grokbench.conformance
 import grokbench.report.export
 import grokbench.verdicts.verdict  # noqa: F401
 from grokbench.records.store import Store
@@ -270,3 +271,21 @@ def test_collecting_alone_leaves_the_json_of_before(run):
     Path("out.json").write_text("{}")
     run(*ONE, "--grok-json=out.json", "--collect-only")
     assert Path("out.json").read_text() == "{}"
+
+
+def test_the_suite_is_there_whatever_names_a_users_tests_have(run, pytester):
+    pytester.makeini("[pytest]\npython_files = check_*.py\npython_functions = check_*\npython_classes = Check")
+    result = run(*ONE, "--collect-only", "-q")
+    assert sum("::test_claim[" in line for line in result.outlines) == 2
+    result = run("--pyargs", "grokbench.suite.conformance", "--grok-optimizer", "sgd", "--collect-only", "-q")
+    assert any("::test_conforms[sgd-runs]" in line for line in result.outlines)
+
+
+def test_an_option_whose_value_pytest_takes_for_a_path_is_said(run, pytester, tmp_path_factory):
+    store = tmp_path_factory.mktemp("elsewhere") / "s.sqlite"
+    Store(store).close()
+    pytester.makeini("[pytest]\n")
+    said = f"*pytest took {store}, the value of --grok-store, for a path of tests, *; write --grok-store={store}"
+    result = run(*ONE, "--collect-only", "--grok-store", str(store))
+    result.stdout.fnmatch_lines([said])
+    assert "pytest took" not in run(*ONE, "--collect-only", f"--grok-store={store}").stdout.str()

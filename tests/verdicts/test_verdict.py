@@ -230,7 +230,7 @@ def reported() -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
 VERDICT_KEYS = {
     "claim", "statement", "source", "scope", "test", "margin", "protocol", "asserted", "anytime_valid", "cell", "arms",
     "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "corrected_over", "comparisons",
-    "p_reverse", "p_reverse_adjusted", "logrank",
+    "p_reverse", "p_reverse_adjusted", "logrank", "pairs_of_unlike_arithmetic",
     "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs",
     "stands_from_budget", "stands_for_sustained", "settings",
 }  # fmt: skip
