@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+from scipy.special import gammaln
 
 from grokbench.stats import sequential
+from grokbench.stats.paired import Floats
 from grokbench.stats.permutation import sign_patterns
 
 PATHS = 1_000
@@ -75,3 +77,24 @@ def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> 
         error = np.maximum(gaps.std(1, ddof=1), 1e-12) / np.sqrt(n)
         p = np.maximum(stats.t.sf(gaps.mean(1) / error, n - 1), 2.0 ** -(gaps != 0).sum(1))
     return float((p <= level).mean())
+
+
+def runs_needed(candidate: Floats, baseline: Floats, level: float, power: float = 0.8) -> int | None:
+    """More runs in each arm with which deals of arms reach the level with this probability, on the side that leads.
+
+    If they go on as these (n,) and (m,) did: by the power of Welch's test, which the test by deals has nearly, and not
+    before one deal among all is as rare as the level. None if more than `MOST`, or if an arm has a single run.
+    """
+    n, m = len(candidate), len(baseline)
+    gap = abs(float(candidate.mean() - baseline.mean()))
+    if min(n, m) < 2 or not gap:
+        return None
+    more = np.arange(1, MOST + 1)
+    a, b = candidate.var(ddof=1) / (n + more), baseline.var(ddof=1) / (m + more)
+    rarest = gammaln(n + more + 1) + gammaln(m + more + 1) - gammaln(n + m + 2 * more + 1)
+    chance = np.ones(MOST)
+    if a[0] + b[0] > 0:
+        freedom = (a + b) ** 2 / (a**2 / (n + more - 1) + b**2 / (m + more - 1))
+        chance = stats.nct.sf(stats.t.isf(level, freedom), freedom, gap / np.sqrt(a + b))
+    enough = (chance >= power) & (rarest <= np.log(level))
+    return int(more[enough.argmax()]) if enough.any() else None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 
-from grokbench.claims import Cell, Comparison, Question
+from grokbench.claims import Cell, Question
 from grokbench.stats import paired, power, sequential
 from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
-from grokbench.verdicts.pairs import Evidence, stack, stack_arms
+from grokbench.verdicts.pairs import Evidence, blocks_of, stack, stack_arms
 
 
 class Status(Enum):
@@ -34,7 +33,8 @@ class Verdict:
     distances from the median for the endpoint `spread`); None where the endpoint has none. logrank: two-sided, not
     paired, secondary. runs, grokked and median (of what the endpoint compares): by arm. rate: difference of the shares
     that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
-    more: pairs that would probably decide. settings: what tuning chose, by arm.
+    more: pairs that would probably decide. settings: what tuning chose, by arm. difference: of the arms' means, instead
+    of a ratio. blocks: independent pairs; least: the smallest p that so many can have.
     """
 
     question: Question
@@ -58,6 +58,9 @@ class Verdict:
     more: int | None = None
     settings: tuple[str, ...] = ()
     note: str = ""
+    difference: float | None = None
+    blocks: int = 0
+    least: float = 0.0
 
     @property
     def claim(self) -> str:
@@ -116,19 +119,28 @@ class Verdict:
         if self.endpoint.timed and self.pairs and self.ratio is None:
             return "no run reached it; raise the budget"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
-        most = sequential.fewest(self.level / self.cells) if self.question.sequential else 0
-        least = 2.0**-self.pairs * self.cells
         pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
-        if self.cell and self.question.paired and (self.pairs < most or (not most and least > self.level)):
-            need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(least, 1):.2g}"
-            return f"{pairs} cannot decide{need}"
+        if (self.cell or self.tabled) and self.least > self.level:
+            most = sequential.fewest(self.level / self.cells) if self.question.sequential and self.cell else 0
+            need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(self.least, 1):.2g}"
+            return f"{self._counted if self.cell else f'{self.blocks} independent pairs'} cannot decide{need}"
         what = self.endpoint.undecided(self)
         line = f"{what}, " if what else ""
         count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
         line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
-        if self.cell and self.question.paired:
-            line += f"; about {self.more} more would decide" if self.more else f"; undecided for {power.MOST} more"
+        if self.cell:
+            each = " in each arm" * (not self.question.paired)
+            line += (
+                f"; about {self.more} more{each} would decide" if self.more else f"; undecided for {power.MOST} more"
+            )
         return line
+
+    @property
+    def _counted(self) -> str:
+        """What a cell holds."""
+        if self.question.paired:
+            return f"{self.pairs} pair{'s' * (self.pairs != 1)}"
+        return " runs against ".join(str(self.runs[label]) for label in self.arms[::-1])
 
 
 def judge(question: Question, cells: Sequence[Evidence], family: int) -> list[Verdict]:
@@ -137,16 +149,27 @@ def judge(question: Question, cells: Sequence[Evidence], family: int) -> list[Ve
     Holm's adjustment goes over the whole family; a cell without evidence counts there with p = 1, so that no verdict
     can be taken back by what is still to come.
     """
-    verdicts = [replace(figures(question, (e,)), cell=e.cell, cells=family, settings=e.settings) for e in cells]
-    missing = [1.0] * (family - len(cells))
-    forward = paired.holm([v.p for v in verdicts] + missing)
-    reverse = paired.holm([v.p_reverse for v in verdicts] + missing)
-    return [_decide(v, p, q, e) for v, p, q, e in zip(verdicts, forward, reverse, cells, strict=False)]
+    found = [replace(figures(question, (e,)), cell=e.cell, settings=e.settings) for e in cells]
+    return correct(found, cells, family)
+
+
+def correct(verdicts: Sequence[Verdict], cells: Sequence[Evidence | None], family: int) -> list[Verdict]:
+    """Decide verdicts of one family, of whatever questions, by Holm's adjustment; cells: None for a pooled one."""
+    missing = [1.0] * (family - len(verdicts))
+    forward, reverse, least = (
+        paired.holm([*p, *missing])
+        for p in ([v.p for v in verdicts], [v.p_reverse for v in verdicts], [v.least for v in verdicts])
+    )
+    return [
+        _decide(replace(v, cells=family, least=possible), p, q, e)
+        for v, p, q, possible, e in zip(verdicts, forward, reverse, least, cells, strict=False)
+    ]
 
 
 def pool(question: Question, cells: Sequence[Evidence] = (), family: int = 1) -> Verdict:
     """The verdict over these cells together; corrected by Bonferroni if it is one of so many that could be asked."""
-    verdict = replace(figures(question, tuple(cells)), cells=family)
+    verdict = figures(question, tuple(cells))
+    verdict = replace(verdict, cells=family, least=min(1.0, verdict.least * family))
     return _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family), None)
 
 
@@ -161,6 +184,9 @@ def _decide(verdict: Verdict, p: float, p_reverse: float, e: Evidence | None) ->
 
 def _more(verdict: Verdict, e: Evidence) -> int | None:
     """Pairs that would decide a cell with a probability of 80 % if they went on as those so far."""
+    if not verdict.question.paired:
+        c, b = (verdict.endpoint.scale(sample.value) for sample in (e.candidate, e.baseline))
+        return power.runs_needed(c, b, verdict.level / verdict.cells)
     side = e.differences if verdict.p <= verdict.p_reverse else -e.differences
     wins, losses, n = int((side < 0).sum()), int((side > 0).sum()), len(side)
     level, ties = verdict.level / verdict.cells, 1 - (wins + losses) / n
@@ -179,9 +205,7 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
 
     Random draws are the same whenever the same thing is judged again.
     """
-    # Names in a table are the writer's choice: they move no number.
-    text = "" if isinstance(question, Comparison) else f"{question.name} {[str(e.cell) for e in cells]}"
-    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+    rng = np.random.default_rng(0)  # no name moves a number
     endpoint = ENDPOINTS[question.test]
     p, p_reverse, note = endpoint.test(question, cells, rng)
     if not cells:
@@ -194,16 +218,13 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         counted = [endpoint.counts(s.value, end) for s, end in zip(arm, never, strict=True)]
         medians[label] = paired.median(np.concatenate([s.value for s in arm]), np.concatenate(counted))
         attained = attained or any(c.any() for c in counted)
-    rate, rate_interval, interval, sustained = None, None, None, None
-    if question.paired:
+    rate, rate_interval, sustained = None, None, None
+    if question.paired and endpoint.crossings:
         rate, rate_interval = paired.rate_difference(
             stack(cells, lambda e: (e.candidate.first < e.never).astype(float)),
             stack(cells, lambda e: (e.baseline.first < e.never).astype(float)),
         )
-        interval = (
-            paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng) if endpoint.timed and attained else None
-        )
-    if endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells):
+    if endpoint.timed and endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells):
         sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
     return Verdict(
         question,
@@ -212,8 +233,10 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         p,
         p_reverse,
         ratio=endpoint.ratio(cells) if attained or not endpoint.timed else None,
-        interval=interval,
-        logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
+        interval=endpoint.interval(question, cells, rng),
+        logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0)))
+        if endpoint.crossings
+        else None,
         runs={label: sum(map(len, r)) for label, r in zip(question.labels, reached, strict=True)},
         grokked={label: int(sum(map(np.sum, r))) for label, r in zip(question.labels, reached, strict=True)},
         median=medians,
@@ -221,4 +244,7 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         rate_interval=rate_interval,
         sustained=sustained,
         note=note,
+        difference=endpoint.difference(cells),
+        blocks=blocks_of(cells) if question.paired else 0,
+        least=endpoint.least(question, cells),
     )
