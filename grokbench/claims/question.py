@@ -14,7 +14,8 @@ class Question(ABC):
     margin · T_baseline, so 1.1 is non-inferiority and 0.5 "twice as early". level: of every one-sided test, after
     correction over the cells. sequential: pairs are looked at as they come in. paired: replicas of one number share
     their random stream. scope: where what is trained differs from what was published. asserted: its refutation is a
-    failure. pooled: it is decided over all cells together, too.
+    failure. pooled: it is decided over all cells together, too. unit: what a pair is called; a run where the
+    baseline is a number.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Question(ABC):
     scope: str = ""
     asserted: bool = False
     pooled: bool = True
+    unit: str = "pair"
 
     @property
     @abstractmethod

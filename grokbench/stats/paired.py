@@ -141,9 +141,7 @@ def rate_difference(
 def _newcombe(x: NDArray[np.bool_], y: NDArray[np.bool_], level: float) -> Interval:
     n = len(x)
     p, q = x.mean(), y.mean()
-    (l1, u1), (l2, u2) = (
-        stats.binomtest(int(v.sum()), n).proportion_ci(confidence_level=level, method="wilson") for v in (x, y)
-    )
+    (l1, u1), (l2, u2) = (_wilson(float(share), n, level) for share in (p, q))
     a, b, c, d = (x & y).sum(), (x & ~y).sum(), (~x & y).sum(), (~x & ~y).sum()
     margins = float((a + b) * (c + d) * (a + c) * (b + d))
     product = float(a * d - b * c)
@@ -155,6 +153,14 @@ def _newcombe(x: NDArray[np.bool_], y: NDArray[np.bool_], level: float) -> Inter
     low = np.sqrt((p - l1) ** 2 - 2 * phi * (p - l1) * (u2 - q) + (u2 - q) ** 2)
     high = np.sqrt((u1 - p) ** 2 - 2 * phi * (u1 - p) * (q - l2) + (q - l2) ** 2)
     return float(p - q - low), float(p - q + high)
+
+
+def _wilson(share: float, n: int, level: float) -> Interval:
+    """Wilson's interval (1927) of a proportion."""
+    z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
+    centre, half = share + z2 / (2 * n), np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
+    low, high = float((centre - half) / (1 + z2 / n)), float((centre + half) / (1 + z2 / n))
+    return (0.0 if share == 0 else low, 1.0 if share == 1 else high)
 
 
 def logrank(

@@ -18,7 +18,11 @@ from grokbench.stats.permutation import sign_patterns
 
 PATHS = 1_000
 MOST = 400  # pairs that are looked for
-EXACT = 12  # pairs up to which the sign-flip test is enumerated; above, Student's test stands for it
+EXACT = 12  # pairs up to which sign-flip tests are simulated; above, the power of Student's test stands for theirs
+SURE, SHAKY = (
+    0.05,
+    0.15,
+)  # so far from the power asked for, Student's own power is believed: without ties, and with ties
 
 
 class Need(NamedTuple):
@@ -58,9 +62,19 @@ def wins_needed(
 @functools.lru_cache(maxsize=4096)
 def flips_needed(gap: float, spread: float, ties: float, level: float, power: float = 0.8) -> int | None:
     """Pairs with which the sign-flip test reaches the level with this probability; gap: mean log ratio, positive."""
-    low, high = 1, MOST
-    if flip_power(MOST, gap, spread, ties, level) < power:
+    n = np.arange(2, MOST + 1)
+    mean = gap * (1 - ties)
+    deviation = np.sqrt((1 - ties) * (spread**2 + gap**2) - mean**2)
+    chance = np.ones(len(n))
+    if deviation:
+        chance = stats.nct.sf(stats.t.isf(level, n - 1), n - 1, np.sqrt(n) * mean / deviation)
+    enough = (chance >= power) & (n * (1 - ties) >= -np.log2(level))
+    if not enough.any():
         return None
+    about = int(n[enough.argmax()])
+    if about > EXACT + 1:
+        return about
+    low, high = 1, EXACT + 1
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if flip_power(middle, gap, spread, ties, level) >= power else (middle + 1, high)

@@ -119,11 +119,12 @@ class Verdict:
         if self.endpoint.timed and self.pairs and self.ratio is None:
             return "no run reached it; raise the budget"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
-        pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
+        pairs = f"{self.pairs} {self.question.unit}{'s' * (self.pairs != 1)}"
         if (self.cell or self.tabled) and self.least > self.level:
             most = sequential.fewest(self.level / self.cells) if self.question.sequential and self.cell else 0
             need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(self.least, 1):.2g}"
-            return f"{self._counted if self.cell else f'{self.blocks} independent pairs'} cannot decide{need}"
+            held = self._counted if self.cell else f"{self.blocks} independent {self.question.unit}s"
+            return f"{held} cannot decide{need}"
         what = self.endpoint.undecided(self)
         line = f"{what}, " if what else ""
         count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
@@ -139,7 +140,7 @@ class Verdict:
     def _counted(self) -> str:
         """What a cell holds."""
         if self.question.paired:
-            return f"{self.pairs} pair{'s' * (self.pairs != 1)}"
+            return f"{self.pairs} {self.question.unit}{'s' * (self.pairs != 1)}"
         return " runs against ".join(str(self.runs[label]) for label in self.arms[::-1])
 
 
