@@ -15,7 +15,10 @@ EXACT_BLOCKS = 40  # of which each half has 2^20 sums
 EXACT_DEALS = 2**21  # in each of two groups of cells
 RESAMPLES = 99_999
 CHUNK = 10_000
-PLAIN = 2_500  # drawn deals at least as extreme on either side, after which neither p can be small: no more are drawn
+LARGE = 200  # pairs above which drawing takes time
+PLAIN = (
+    2_500  # drawn patterns at least as extreme on either side, after which neither p can be small: no more are drawn
+)
 AT_ONCE = 2 * 10**7  # numbers that are held for drawn deals
 
 
@@ -44,10 +47,10 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
             sums += own[rng.integers(0, 256, count, dtype=np.uint8)]
         return sums
 
-    return _drawn(draw, observed, slack)
+    return _drawn(draw, observed, slack, PLAIN if n > LARGE else RESAMPLES)
 
 
-def _drawn(draw: Callable[[int], Floats], observed: float, slack: float, plain: int = RESAMPLES) -> tuple[float, float]:
+def _drawn(draw: Callable[[int], Floats], observed: float, slack: float, plain: int) -> tuple[float, float]:
     """Both tails from `RESAMPLES` drawn statistics, of which the observed one counts as one more.
 
     From fewer where both tails have `plain` of them (Besag and Clifford 1991).

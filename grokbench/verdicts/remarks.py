@@ -100,6 +100,8 @@ def _on(arm: str, seen: Sequence[float], step: Fraction) -> str:
 
 def _divisor(times: Iterable[float]) -> Fraction:
     """The greatest common divisor of times as they are written."""
+    if all(float(time).is_integer() for time in times):
+        return Fraction(math.gcd(*map(int, times)))
     parts = [Fraction(repr(float(time))) for time in set(times)]
     scale = functools.reduce(math.lcm, (part.denominator for part in parts))
     return Fraction(math.gcd(*(int(part * scale) for part in parts)), scale)
@@ -159,8 +161,8 @@ def _size(v: Verdict) -> str:
 
 def _can(v: Verdict) -> str:
     """Whether so many can decide, with the smallest p that is possible."""
-    odds = 1 / v.least if v.least else math.inf
-    whole = odds < 1e7 and abs(odds - round(odds)) < 1e-6 * odds
-    least = f"1/{round(odds)}" if whole and v.cells == 1 else f"{v.least:.2g}"
+    odds = 1 / max(v.least, 1e-15)
+    whole = v.cells == 1 and odds < 1e7 and abs(odds - round(odds)) < 1e-6 * odds
+    least = f"1/{round(odds)}" if whole else f"{v.least:.2g}" if v.least >= 1e-15 else "below 1e-15"
     after = f" after correction over {v.cells}" * (v.cells > 1)
     return f"can {'decide' if v.least <= v.level else 'never decide'}: the smallest possible p is {least}{after}"
