@@ -26,11 +26,12 @@ from grokbench.cli import (
     show,
     streams,
     sweep,
+    times,
 )
 from grokbench.cli.common import USAGE, Parser
 from grokbench.training import cores
 
-COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show, guide)
+COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, times, power, sweep, show, guide)
 
 
 def parser() -> Parser:
