@@ -15,7 +15,8 @@ class Question(ABC):
     correction over the cells. comparisons: how many it is one of that are decided together; its level is divided by
     that. sequential: pairs are looked at as they come in. paired: replicas of one number share
     their random stream. scope: where what is trained differs from what was published. asserted: its refutation is a
-    failure. per_cell: it is decided in each cell. pooled: it is decided over all cells together.
+    failure. per_cell: it is decided in each cell. pooled: it is decided over all cells together. unit: what a pair is
+    called; a run where the baseline is a number.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Question(ABC):
     asserted: bool = False
     per_cell: bool = True
     pooled: bool = True
+    unit: str = "pair"
 
     @property
     def bound(self) -> float:

@@ -16,28 +16,69 @@ def add(commands: Any) -> None:
         "file", metavar="FILE", help="a table with the columns arm, replica, time; - for standard input"
     )
     parser.add_argument("--baseline", metavar="ARM", help="the arm that others are compared with (default: the first)")
-    parser.add_argument("--budget", type=float, metavar="T", help="cut all runs at this time")
+    parser.add_argument(
+        "--budget", type=budget, metavar="T", help="cut all runs at this time; least: by cell at the earliest stop"
+    )
+    parser.add_argument(
+        "--every", type=float, metavar="STEP", help="round all times up, as if every arm was evaluated so often"
+    )
+    parser.add_argument("--value", metavar="NAME", help="judge this column, such as a loss, instead of times")
+    side = parser.add_mutually_exclusive_group()
+    side.add_argument("--lower", dest="better", action="store_const", const="lower", help="a lower value is better")
+    side.add_argument("--higher", dest="better", action="store_const", const="higher", help="a higher value is better")
+    parser.add_argument("--target", type=float, metavar="X", help="compare each arm with this number, not with an arm")
     parser.add_argument("--unpaired", action="store_true", help="replicas of different arms share nothing")
+    parser.add_argument(
+        "--blocks",
+        default="replica",
+        metavar="KIND",
+        help="what is independent: replica (equal numbers in several cells are one block; the default), or cell",
+    )
+    parser.add_argument(
+        "--family",
+        default="file",
+        metavar="NAME",
+        help="correct over all arms and cells of the file (file, the default), or over the cells of each arm alone "
+        "(selected), for arms that were chosen before any data were seen",
+    )
     parser.add_argument("--early-stop", action="store_true", help="pairs came in one by one: anytime-valid verdicts")
     json_option(parser, "the verdicts")
     parser.add_argument("--strict", action="store_true", help="exit with code 3 if anything is undecided")
 
 
+def budget(text: str) -> float | str:
+    """A budget as it is given."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def run(options: argparse.Namespace) -> int:
-    """Judge the file and print the tables."""
+    """Judge the file and print the table."""
     from rich.console import Console
 
     from grokbench.records import files
-    from grokbench.report import export, terminal
-    from grokbench.verdicts import reading, table
+    from grokbench.report import judged as report
+    from grokbench.verdicts import table
 
-    rows = reading.read(options.file, options.budget)
-    verdicts = table.verdicts_of(rows, options.baseline, paired=not options.unpaired, sequential=options.early_stop)
+    judged = table.judge(
+        options.file,
+        options.baseline,
+        budget=options.budget,
+        every=options.every,
+        value=options.value,
+        better=options.better,
+        target=options.target,
+        paired=not options.unpaired,
+        sequential=options.early_stop,
+        family=options.family,
+        blocks=options.blocks,
+    )
     if options.json:
         files.prepare(options.json, options.file)
     out = output(options.json)
-    out.writelines(f"{line}\n" for line in table.remarks(rows, options.baseline))
-    out.write(terminal.text(verdicts, (), Console(file=out).width, color=out.isatty()))
+    out.write(report.text(judged, Console(file=out).width, color=out.isatty()))
     if options.json:
-        export.write(options.json, verdicts, ())
-    return exit_code(verdicts, strict=options.strict)
+        files.write_line(options.json, report.document(judged))
+    return exit_code(judged.verdicts, strict=options.strict)

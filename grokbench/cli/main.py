@@ -22,12 +22,13 @@ from grokbench.cli import (
     show,
     streams,
     sweep,
+    times,
 )
 from grokbench.cli.common import USAGE, Parser
 from grokbench.report import signs
 from grokbench.training import cores
 
-COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, power, sweep, show, guide)
+COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, times, power, sweep, show, guide)
 EXIT_CODES = (
     "Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under "
     "--strict, 4 the machine failed, 130 interrupted."

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grokbench.perf.compare import ABSENT, SHOWN, Measurement, Ratio, Results, Row, differing
+from grokbench.perf.compare import ABSENT, SAMPLES, SHOWN, Measurement, Ratio, Results, Row, differing
 
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
@@ -37,13 +37,20 @@ def document(files: Sequence[Results], table: Iterable[Row]) -> dict[str, Any]:
     }
 
 
-def text(files: Sequence[Results], table: Sequence[Row], *, color: bool = False) -> str:
-    """What produced the files, and below it their results, as wide as it takes."""
+def text(files: Sequence[Results], table: Sequence[Row], *, color: bool = False, together: bool = False) -> str:
+    """What produced the files, and below it their results, as wide as it takes. together: see `compare.rows`."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False)
     console.print(_origins(files))
     console.print(_results(files, table))
-    console.print("time: median; ratio: to the time in the first file, with its 95 % interval;")
+    found = [(m, ratio) for row in table for m, ratio in zip(row.measurements, row.ratios, strict=True) if ratio]
+    shown = any(ratio.interval for _, ratio in found)
+    interval = f", with its 95 % interval{' (all of them hold at once)' if together else ''}" if shown else ""
+    console.print(f"time: median; ratio: to the time in the first file{interval};")
+    if not all(ratio.interval for _, ratio in found):
+        console.print(
+            f"no interval of fewer than {SAMPLES} samples; --benchmark-json or --benchmark-save-data keeps all of them;"
+        )
     console.print("× reference: how many times as long the benchmark's reference took there for the same work")
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 

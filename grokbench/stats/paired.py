@@ -22,6 +22,7 @@ Interval = tuple[float, float]
 SWAPS = 5_000  # the first of them as observed
 BOOTSTRAPS = 4_999
 BOOTSTRAP_BLOCKS = 5  # of fewer, resamples are too alike: intervals of 2, 3, 4 pairs cover 62, 82, 90 % of a nominal 95
+BOOTSTRAP_MOST = 40  # of more, resampling only takes longer than Student's interval by the delta method
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -51,10 +52,13 @@ def ratio_interval(
     are drawn out by √(n/(n−1)) in each task, and quantiles taken so far out that the interval of a mean of normal
     numbers would be Student's. (Studentised intervals cover about as often, but with six replicas their ends can be
     absurd.) Where a task has fewer than five replicas, or a cell fewer than two pairs, resampling covers too seldom,
-    and `_student` takes over. One block gives no interval, (0, ∞).
+    and `_student` takes over; above forty `_delta` does. One block gives no interval, (0, ∞), and neither do pairs that
+    are all alike where Student's is taken.
     """
     if any(c.shape[1] < BOOTSTRAP_BLOCKS or np.isfinite(c).sum(1).min() < 2 for c in candidate):
         return _student(candidate, baseline, level)
+    if max(c.shape[1] for c in candidate) > BOOTSTRAP_MOST:
+        return _delta(candidate, baseline, level)
     freedom, drawn, estimate, cells = 0, np.zeros(BOOTSTRAPS), 0.0, 0
     for c, b in zip(candidate, baseline, strict=True):
         n = c.shape[1]
@@ -73,24 +77,44 @@ def ratio_interval(
 
 
 def _student(candidate: Sequence[Floats], baseline: Sequence[Floats], level: float) -> Interval:
-    """Student's interval about `restricted_ratio`, its spread that of the blocks' mean log ratios of pairs.
-
-    A block weighs what its pairs weigh in the mean over cells. (0, ∞) where there is one block, or none differs.
-    """
-    cells = sum(len(c) for c in candidate)
-    effects, weights = [], []
-    for c, b in zip(candidate, baseline, strict=True):
-        trained = np.isfinite(c)
-        used = trained.any(0)
-        logs = np.where(trained, np.log(c) - np.log(b), 0.0)
-        effects.append(logs.sum(0)[used] / trained.sum(0)[used])
-        weights.append((trained / trained.sum(1, keepdims=True)).sum(0)[used] / cells)
-    effect, weight = np.concatenate(effects), np.concatenate(weights)
-    if len(effect) < 2 or np.ptp(effect) < 1e-12:
-        return 0.0, np.inf
-    half = stats.t.ppf((1 + level) / 2, len(effect) - 1) * effect.std(ddof=1) * np.sqrt((weight**2).sum())
+    """Student's interval about `restricted_ratio`, its spread that of the blocks' mean log ratios of pairs."""
+    half = _half([np.log(c) - np.log(b) for c, b in zip(candidate, baseline, strict=True)], level)
     centre = np.log(restricted_ratio(candidate, baseline))
     return float(np.exp(centre - half)), float(np.exp(centre + half))
+
+
+def _delta(candidate: Sequence[Floats], baseline: Sequence[Floats], level: float) -> Interval:
+    """Student's interval about `restricted_ratio` by the delta method, for many pairs."""
+    shares = [
+        c / np.nanmean(c, 1, keepdims=True) - b / np.nanmean(b, 1, keepdims=True)
+        for c, b in zip(candidate, baseline, strict=True)
+    ]
+    half, centre = _half(shares, level), np.log(restricted_ratio(candidate, baseline))
+    return float(np.exp(centre - half)), float(np.exp(centre + half))
+
+
+def mean_difference(differences: Sequence[Floats], level: float = 0.95) -> tuple[float, Interval]:
+    """Mean over cells of the mean differences of pairs (S, n) of each task, with Student's interval over blocks."""
+    centre, half = float(np.mean(np.concatenate([np.nanmean(d, 1) for d in differences]))), _half(differences, level)
+    return centre, (centre - half, centre + half)
+
+
+def _half(effects: Sequence[Floats], level: float) -> float:
+    """Half the width of Student's interval of the mean over cells of the means of effects (S, n) of each task.
+
+    A block weighs what its pairs weigh in the mean over cells. ∞ where there is one block, or none differs.
+    """
+    cells = sum(map(len, effects))
+    means, weights = [], []
+    for effect in effects:
+        trained = np.isfinite(effect)
+        used = trained.any(0)
+        means.append(np.nansum(effect, 0)[used] / trained.sum(0)[used])
+        weights.append((trained / trained.sum(1, keepdims=True)).sum(0)[used] / cells)
+    mean, weight = np.concatenate(means), np.concatenate(weights)
+    if len(mean) < 2 or np.ptp(mean) <= 1e-12 * abs(mean).max():
+        return np.inf
+    return float(stats.t.ppf((1 + level) / 2, len(mean) - 1) * mean.std(ddof=1) * np.sqrt((weight**2).sum()))
 
 
 def rate_difference(
@@ -117,9 +141,7 @@ def rate_difference(
 def _newcombe(x: NDArray[np.bool_], y: NDArray[np.bool_], level: float) -> Interval:
     n = len(x)
     p, q = x.mean(), y.mean()
-    (l1, u1), (l2, u2) = (
-        stats.binomtest(int(v.sum()), n).proportion_ci(confidence_level=level, method="wilson") for v in (x, y)
-    )
+    (l1, u1), (l2, u2) = (_wilson(float(share), n, level) for share in (p, q))
     a, b, c, d = (x & y).sum(), (x & ~y).sum(), (~x & y).sum(), (~x & ~y).sum()
     margins = float((a + b) * (c + d) * (a + c) * (b + d))
     product = float(a * d - b * c)
@@ -133,6 +155,14 @@ def _newcombe(x: NDArray[np.bool_], y: NDArray[np.bool_], level: float) -> Inter
     return float(p - q - low), float(p - q + high)
 
 
+def _wilson(share: float, n: int, level: float) -> Interval:
+    """Wilson's interval (1927) of a proportion."""
+    z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
+    centre, half = share + z2 / (2 * n), np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
+    low, high = float((centre - half) / (1 + z2 / n)), float((centre + half) / (1 + z2 / n))
+    return (0.0 if share == 0 else low, 1.0 if share == 1 else high)
+
+
 def logrank(
     candidate: Sequence[tuple[Floats, NDArray[np.bool_]]], baseline: Sequence[tuple[Floats, NDArray[np.bool_]]]
 ) -> float:
@@ -142,12 +172,15 @@ def logrank(
     """
     excess = variance = 0.0
     for (tc, ec), (tb, eb) in zip(candidate, baseline, strict=True):
-        for t in np.unique(np.concatenate([tc[ec], tb[eb]])):
-            risk_c, risk = (tc >= t).sum(), (tc >= t).sum() + (tb >= t).sum()
-            events = (tc[ec] == t).sum() + (tb[eb] == t).sum()
-            excess += (tc[ec] == t).sum() - events * risk_c / risk
-            if risk > 1:
-                variance += events * (risk_c / risk) * (1 - risk_c / risk) * (risk - events) / (risk - 1)
+        times = np.unique(np.concatenate([tc[ec], tb[eb]]))
+        risk_c, risk_b = (len(t) - np.searchsorted(np.sort(t), times) for t in (tc, tb))
+        events_c, events_b = (
+            np.diff(np.searchsorted(np.sort(t[e]), np.append(times, np.inf))) for t, e in ((tc, ec), (tb, eb))
+        )
+        risk, events = risk_c + risk_b, events_c + events_b
+        share = risk_c / risk
+        excess += float((events_c - events * share).sum())
+        variance += float((events * share * (1 - share) * (risk - events) / np.maximum(risk - 1, 1)).sum())
     return float(stats.chi2.sf(excess**2 / variance, 1)) if variance else 1.0
 
 

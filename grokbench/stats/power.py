@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import gammaln
 
 from grokbench.stats import sequential
 from grokbench.stats.paired import Floats
@@ -18,7 +19,11 @@ from grokbench.stats.permutation import sign_patterns
 
 PATHS = 1_000
 MOST = 400  # pairs that are looked for
-EXACT = 12  # pairs up to which the sign-flip test is enumerated; above, Student's test stands for it
+EXACT = 12  # pairs up to which sign-flip tests are simulated; above, the power of Student's test stands for theirs
+SURE, SHAKY = (
+    0.05,
+    0.15,
+)  # so far from the power asked for, Student's own power is believed: without ties, and with ties
 
 
 class Need(NamedTuple):
@@ -67,9 +72,19 @@ def _first(reached: NDArray[np.bool_], power: float) -> int | None:
 @functools.lru_cache(maxsize=4096)
 def flips_needed(gap: float, spread: float, ties: float, level: float, power: float = 0.8) -> int | None:
     """Pairs with which the sign-flip test reaches the level with this probability; gap: mean log ratio, positive."""
-    low, high = 1, MOST
-    if flip_power(MOST, gap, spread, ties, level) < power:
+    n = np.arange(2, MOST + 1)
+    mean = gap * (1 - ties)
+    deviation = np.sqrt((1 - ties) * (spread**2 + gap**2) - mean**2)
+    chance = np.ones(len(n))
+    if deviation:
+        chance = stats.nct.sf(stats.t.isf(level, n - 1), n - 1, np.sqrt(n) * mean / deviation)
+    enough = (chance >= power) & (n * (1 - ties) >= -np.log2(level))
+    if not enough.any():
         return None
+    about = int(n[enough.argmax()])
+    if about > EXACT + 1:
+        return about
+    low, high = 1, EXACT + 1
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if flip_power(middle, gap, spread, ties, level) >= power else (middle + 1, high)
@@ -86,3 +101,24 @@ def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> 
         error = np.maximum(gaps.std(1, ddof=1), 1e-12) / np.sqrt(n)
         p = np.maximum(stats.t.sf(gaps.mean(1) / error, n - 1), 2.0 ** -(gaps != 0).sum(1))
     return float((p <= level).mean())
+
+
+def runs_needed(candidate: Floats, baseline: Floats, level: float, power: float = 0.8) -> int | None:
+    """More runs in each arm with which deals of arms reach the level with this probability, on the side that leads.
+
+    If they go on as these (n,) and (m,) did: by the power of Welch's test, which the test by deals has nearly, and not
+    before one deal among all is as rare as the level. None if more than `MOST`, or if an arm has a single run.
+    """
+    n, m = len(candidate), len(baseline)
+    gap = abs(float(candidate.mean() - baseline.mean()))
+    if min(n, m) < 2 or not gap:
+        return None
+    more = np.arange(1, MOST + 1)
+    a, b = candidate.var(ddof=1) / (n + more), baseline.var(ddof=1) / (m + more)
+    rarest = gammaln(n + more + 1) + gammaln(m + more + 1) - gammaln(n + m + 2 * more + 1)
+    chance = np.ones(MOST)
+    if a[0] + b[0] > 0:
+        freedom = (a + b) ** 2 / (a**2 / (n + more - 1) + b**2 / (m + more - 1))
+        chance = stats.nct.sf(stats.t.isf(level, freedom), freedom, gap / np.sqrt(a + b))
+    enough = (chance >= power) & (rarest <= np.log(level))
+    return int(more[enough.argmax()]) if enough.any() else None

@@ -18,9 +18,9 @@ from grokbench.claims import Audit, Question
 from grokbench.claims.claim import Cell
 from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
-from grokbench.stats import paired, permutation, sequential
+from grokbench.stats import paired, permutation, sequential, unpaired
 from grokbench.stats.paired import Floats, Interval
-from grokbench.verdicts.pairs import Evidence, Sample, stack, stack_arms, sums, together
+from grokbench.verdicts.pairs import Evidence, Sample, arms_of, blocks_of, stack, stack_arms, sums, together
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -35,6 +35,7 @@ class Endpoint:
     """
 
     timed = False
+    crossings = True  # its samples have grok times, whatever it compares
     ratio_name = "time"
 
     def __init__(self, name: str, meaning: str, *, tabled: bool = False) -> None:
@@ -43,6 +44,10 @@ class Endpoint:
     def value(self, record: Record, never: float) -> float:
         """What is compared of a run; NaN where nothing is known."""
         return record.time.epoch or never
+
+    def scale(self, value: Floats) -> Floats:
+        """Values as means of them are compared; smaller is for the claim."""
+        return np.log(value)
 
     def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
         """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
@@ -57,12 +62,19 @@ class Endpoint:
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
         if not question.paired:
-            candidate, baseline = [np.log(e.candidate.value) for e in cells], [np.log(e.baseline.value) for e in cells]
+            candidate, baseline = ([self.scale(s.value) for s in arm] for arm in arms_of(cells))
             return *permutation.shuffle(candidate, baseline, rng), ""
         if question.sequential:
             came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
         return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng), ""
+
+    def least(self, question: Question, cells: Sequence[Evidence]) -> float:
+        """The smallest p that `test` can have with so many runs, whatever their values."""
+        if not question.paired:
+            return permutation.rarest((len(e.candidate.value), len(e.baseline.value)) for e in cells)
+        pairs = len(together(cells, lambda e: e.differences)) if question.sequential else blocks_of(cells)
+        return 2.0**-pairs
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a ratio, if the endpoint has one."""
@@ -81,6 +93,14 @@ class Endpoint:
             return together(cells, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
 
         return sequential.ratio(differences, math.log(max(e.never for e in cells)) + 1)
+
+    def difference(self, cells: Sequence[Evidence]) -> float | None:
+        """The size of the effect as a difference, if the endpoint has one."""
+        return None
+
+    def interval(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Interval | None:
+        """The 95 % interval of the size of the effect."""
+        return None
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         """(n,) which values a median may be taken of; the others count as larger than any."""
@@ -115,6 +135,14 @@ class Time(Endpoint):
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         return paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
 
+    def interval(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Interval | None:
+        if not any(self.counts(s.value, e.never).any() for e in cells for s in (e.baseline, e.candidate)):
+            return None
+        if question.paired:
+            return paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng)
+        candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
+        return unpaired.ratio_interval(candidate, baseline)
+
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never
 
@@ -139,7 +167,12 @@ class Count(Endpoint):
         return self._of(record)
 
     def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
-        return np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
+        """More supports the claim; where nothing is known of one it is a tie.
+
+        Large numbers are compared as their logs would be, small ones as they are: so a single large difference cannot
+        outweigh all others.
+        """
+        return np.nan_to_num(np.arcsinh(baseline) - np.arcsinh(candidate))
 
     def finding(self, v: Verdict) -> str:
         shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
@@ -219,6 +252,39 @@ class Interaction(Endpoint):
         return f"the advantage {'exceeds' if v.supported else 'does not exceed'} its differences: {v.note}"
 
 
+class Amount(Endpoint):
+    """A quantity, such as the loss at the end of the budget, is lower or higher. Of tables alone, not of runs."""
+
+    crossings = False
+
+    def __init__(self, name: str, sign: int) -> None:
+        super().__init__(name, f"it is {name}", tabled=True)
+        self._sign = sign
+
+    def scale(self, value: Floats) -> Floats:
+        return self._sign * value
+
+    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+        return self._sign * (candidate - baseline)
+
+    def difference(self, cells: Sequence[Evidence]) -> float:
+        return float(np.mean([e.candidate.value.mean() - e.baseline.value.mean() for e in cells]))
+
+    def interval(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Interval:
+        if question.paired:
+            return paired.mean_difference([self._sign * d for d in stack(cells, lambda e: e.differences)])[1]
+        candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
+        return unpaired.difference_interval(candidate, baseline)
+
+    def finding(self, v: Verdict) -> str:
+        word = self.name if v.supported else {"lower": "higher", "higher": "lower"}[self.name]
+        return f"{v.arms[1]} is {word} than {v.arms[0]}: {self.undecided(v)}"
+
+    def undecided(self, v: Verdict) -> str:
+        assert v.difference is not None
+        return f"mean difference {v.difference:+.4g}" + f"; {v.note}" * bool(v.note)
+
+
 class PublishedFigures(Endpoint):
     """A published t and two-sided p can both hold. Takes no runs."""
 
@@ -260,6 +326,8 @@ ENDPOINTS: dict[str, Endpoint] = {
             "more of its training rows have lost their gradient at the end",
             lambda record: record.diagnostics[-1].collapsed if record.diagnostics else np.nan,
         ),
+        Amount("lower", 1),
+        Amount("higher", -1),
         Spread("spread", "its grok times lie closer to their median"),
         Interaction("interaction", "its advantage differs between softmaxes by less than the advantage itself"),
         PublishedFigures("audit", "the published t and p can both hold"),

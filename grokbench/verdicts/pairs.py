@@ -66,6 +66,19 @@ def stack_arms(cells: Sequence[Evidence], pick: Callable[[Sample], Floats]) -> t
     return stack(cells, lambda e: pick(e.candidate)), stack(cells, lambda e: pick(e.baseline))
 
 
+def arms_of(cells: Sequence[Evidence]) -> tuple[list[Sample], list[Sample]]:
+    """The candidate's samples, cell by cell, and the baseline's."""
+    return [e.candidate for e in cells], [e.baseline for e in cells]
+
+
+def blocks_of(cells: Sequence[Evidence]) -> int:
+    """How many independent pairs there are: those of one place in the cells of a block count once."""
+    places: dict[object, set[int]] = {}
+    for e in cells:
+        places.setdefault(e.block, set()).update(e.order.tolist())
+    return sum(map(len, places.values()))
+
+
 def sums(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
     """(n,) sums of these differences over the cells of each block, replica by replica."""
     return [np.nansum(array, 0) for array in stack(cells, pick)]

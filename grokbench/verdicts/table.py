@@ -1,45 +1,90 @@
-"""Verdicts on anyone's grok times. Torch-free.
+"""Verdicts on anyone's runs: grok times, or a quantity such as the loss at the end. Torch-free.
 
-Replicas of one number are taken to share their random stream in every arm and cell.
+`judge` takes what `reading.read` takes, so a path, an open file, a DataFrame or rows.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from grokbench.claims import Comparison
-from grokbench.spec import UsageError
+from grokbench.spec import UsageError, choose
+from grokbench.verdicts import remarks
 from grokbench.verdicts.evidence import compare
-from grokbench.verdicts.pairs import Evidence, Sample
-from grokbench.verdicts.reading import Row, arms_of, short
-from grokbench.verdicts.verdict import Verdict, judge, pool
+from grokbench.verdicts.pairs import Evidence, Sample, sums
+from grokbench.verdicts.reading import LEAST, Row, Source, arms_of, read, short
+from grokbench.verdicts.verdict import Verdict, correct, figures
+
+FAMILIES = ("file", "selected")
+BLOCKS = ("replica", "cell")
 
 
-def verdicts_of(
-    rows: Iterable[Row], baseline: str | None, *, paired: bool = True, sequential: bool = False
-) -> list[Verdict]:
-    """For each arm but the baseline: the verdict in each cell and, if there are several, over all of them.
+class Judged(NamedTuple):
+    """Verdicts, for each arm in its cells and, if there are several, over all of them; and what to know before.
 
-    Raises `UsageError` for runs that are there twice, pairs of which one is missing, times beyond their cell's
-    censoring time or censored at different ones, and a baseline that is not there.
+    value: the column that was judged, None for times. target: the number that arms were compared with, if they were.
+    family: over what p is corrected, see `judge`.
     """
-    rows = list(rows)
-    arms = arms_of(rows)
-    if len(arms) < 2:
-        raise UsageError(f"a comparison needs two arms, not only {short(arms[0])}")
-    if baseline is not None and baseline not in arms:
-        near = difflib.get_close_matches(baseline, arms, 1, 0.5)
-        asked = f" (is {short(near[0])} meant?)" if near else ""
-        raise UsageError(f"unknown arm {short(baseline)}{asked}: choose from {', '.join(map(short, arms))}")
+
+    verdicts: list[Verdict]
+    remarks: list[str]
+    value: str | None
+    target: float | None
+    family: str
+
+
+def judge(
+    source: Source,
+    baseline: str | None = None,
+    *,
+    budget: float | str | None = None,
+    every: float | None = None,
+    value: str | None = None,
+    better: Literal["lower", "higher"] | None = None,
+    target: float | None = None,
+    paired: bool = True,
+    sequential: bool = False,
+    family: str = FAMILIES[0],
+    blocks: str = BLOCKS[0],
+) -> Judged:
+    """Judge every arm of a table against its baseline (the first, if None), or each against a fixed number.
+
+    budget: cut all runs at this time; 'least', by cell at the earliest stop of one of its runs. every: round
+    times up to multiples of this, as if all arms had been evaluated so often. value: a column to judge instead of
+    times, better: which side is for an arm. target: the number that arms are compared with, instead of a baseline.
+    paired: replicas of one number are pairs. sequential: pairs came in one by one. family: 'file' corrects
+    over all arms and cells, 'selected' over the cells of each arm, for arms chosen before any data were seen. blocks:
+    'replica' takes replicas of one number in several cells as one independent block, 'cell' as one in each.
+
+    Raises `UsageError` for what cannot be read or compared.
+    """
+    choose("family", family, FAMILIES)
+    choose("blocks", blocks, BLOCKS)
+    if (value is None) != (better is None):
+        raise UsageError(
+            f"is a lower or a higher {value} better? --lower or --higher says it"
+            if value is not None
+            else f"{better} of what? --value NAME says it"
+        )
     if sequential and not paired:
         raise UsageError("anytime-valid verdicts are taken pair by pair: leave out --unpaired or --early-stop")
-    if not paired and any(row.before is not None for row in rows):
-        raise UsageError("the column 'before' makes ties of pairs: leave it out, or leave out --unpaired")
-    first = baseline or arms[0]
+    if target is not None:
+        if baseline is not None or not paired:
+            raise UsageError("a target takes the place of a baseline: leave out --target, or --baseline and --unpaired")
+        if value is None and not target > 0:
+            raise UsageError(f"the target must be a time above 0, not {target:g}")
+    rows = read(source, budget, value, every=every, paired=paired and target is None)
+    if target is not None:
+        rows = [*_constant(rows, target), *rows]
+        baseline = rows[0].arm
+    test = better or "first"
+    first = _baseline(rows, baseline)
     table: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         own = table.setdefault((row.cell, row.arm), {})
@@ -47,44 +92,126 @@ def verdicts_of(
             where = f"replica {row.replica} of {row.arm} in {row.cell}"
             raise UsageError(f"line {row.line}: {where} is there already, in line {own[row.replica].line}")
         own[row.replica] = row
-    never = _censoring(rows)
-    verdicts: list[Verdict] = []
-    for arm in arms:
-        if arm != first:
-            question = Comparison(
-                f"{arm}-before-{first}",
-                f"{arm} is earlier than {first}",
-                "",
-                (first, arm),
-                sequential=sequential,
-                paired=paired,
-                asserted=True,
-            )
-            both = [(table.get((cell, first), {}), table.get((cell, arm), {}), never[cell]) for cell in never]
-            numbers = sorted({r for own, other, _ in both for r in (*own, *other)}, key=_natural)
-            cells = [_evidence(*cell, (first, arm), numbers, paired) for cell in both if cell[0] and cell[1]]
-            if not cells:
-                raise UsageError(f"the arms {first} and {arm} have no cell in common")
-            verdicts += judge(question, cells, len(cells))
-            verdicts += [pool(question, cells)] if len(cells) > 1 else []
-    return verdicts
+    never = _never(rows, value)
+    asked: list[tuple[Comparison, list[Evidence]]] = []
+    for arm in arms_of(rows):
+        if arm == first:
+            continue
+        if target is not None:  # of each arm its own replicas
+            _fit_constant(table, first, arm)
+        found = _cells(table, (first, arm), never, test, paired, blocks)
+        word = "earlier" if value is None else better
+        question = Comparison(
+            f"{arm}-{'before' if value is None else f'{better}-than'}-{first}",
+            f"{arm} is {word} than {first}",
+            "",
+            (first, arm),
+            test=test,
+            sequential=sequential,
+            paired=paired,
+            asserted=True,
+            unit="pair" if target is None else "run",
+        )
+        asked.append((question, found))
+    verdicts = _verdicts(asked, family, target)
+    said = remarks.first_lines(rows, verdicts, first, value=value, family=family, blocks=blocks, target=target)
+    return Judged(verdicts, said, value, target, family)
 
 
-def remarks(rows: Iterable[Row], baseline: str | None) -> list[str]:
-    """What a reader has to know of the comparisons before the tables: cells that they leave out."""
-    rows = list(rows)
+def _baseline(rows: Sequence[Row], baseline: str | None) -> str:
     arms = arms_of(rows)
-    first = baseline or arms[0]
-    has = {arm: {row.cell for row in rows if row.arm == arm} for arm in arms}
-    lines = []
-    for arm in arms:
-        lacking = [
-            cell for cell in dict.fromkeys(row.cell for row in rows) if (cell in has[arm]) != (cell in has[first])
-        ]
-        if arm != first and lacking:
-            cells = ", ".join(map(short, lacking))
-            lines.append(f"{arm} against {first} leaves out {cells}: only one of them has runs there")
-    return lines
+    if len(arms) < 2:
+        raise UsageError(f"a comparison needs two arms, not only {short(arms[0])}; --target T compares with a number")
+    if baseline is not None and baseline not in arms:
+        near = difflib.get_close_matches(baseline, arms, 1, 0.5)
+        asked = f" (is {short(near[0])} meant?)" if near else ""
+        raise UsageError(f"unknown arm {short(baseline)}{asked}: choose from {', '.join(map(short, arms))}")
+    return baseline or arms[0]
+
+
+def _constant(rows: Sequence[Row], target: float) -> list[Row]:
+    """A row of the target in every cell, as if it were an arm."""
+    label = f"{target:g}"
+    if any(row.arm == label for row in rows):
+        raise UsageError(f"an arm is called {short(label)}, as the target: rename it")
+    return [Row(0, cell, label, "", target, True, target) for cell in dict.fromkeys(row.cell for row in rows)]
+
+
+def _fit_constant(table: dict[tuple[str, str], dict[str, Row]], first: str, arm: str) -> None:
+    """Let the target stand beside each replica of an arm."""
+    for (cell, name), own in table.items():
+        if name == arm:
+            row = next(iter(table[cell, first].values()))
+            table[cell, first] = dict.fromkeys(own, row)
+
+
+def _verdicts(asked: Sequence[tuple[Comparison, list[Evidence]]], family: str, target: float | None) -> list[Verdict]:
+    """Decided verdicts: cells are one family, and so are pools."""
+
+    def numbers(question: Comparison, cells: tuple[Evidence, ...]) -> Verdict:
+        found = figures(question, cells)
+        return found if target is None else replace(found, note=_student(cells))
+
+    cells = [[replace(numbers(q, (e,)), cell=e.cell) for e in found] for q, found in asked]
+    pools = [[numbers(q, tuple(found))] if len(found) > 1 else [] for q, found in asked]
+    groups = [range(len(asked))] if family == "file" else [[i] for i in range(len(asked))]
+    for group in groups:
+        own = [v for i in group for v in cells[i]]
+        decided = iter(correct(own, [(e,) for i in group for e in asked[i][1]], len(own)))
+        over = [v for i in group for v in pools[i]]
+        together = iter(correct(over, [asked[i][1] for i in group for _ in pools[i]], len(over)))
+        for i in group:
+            cells[i] = [next(decided) for _ in cells[i]]
+            pools[i] = [next(together) for _ in pools[i]]
+    return [v for own, over in zip(cells, pools, strict=True) for v in (*own, *over)]
+
+
+def _student(cells: Sequence[Evidence]) -> str:
+    """Student's one-sample test of the blocks, in words."""
+    blocks = np.concatenate(sums(cells, lambda e: e.differences))
+    if len(blocks) < 2 or not np.ptp(blocks):
+        return ""
+    found = stats.ttest_1samp(blocks, 0, alternative="less")
+    return f"Student's t {found.statistic:.2f} with {len(blocks) - 1} degrees of freedom, p {found.pvalue:.2g}"
+
+
+def _cells(
+    table: dict[tuple[str, str], dict[str, Row]],
+    arms: tuple[str, str],
+    never: dict[str, float],
+    test: str,
+    paired: bool,
+    blocks: str,
+) -> list[Evidence]:
+    """The evidence in every cell that has both arms."""
+    both = {
+        cell: (table[cell, arms[0]], table[cell, arms[1]])
+        for cell in never
+        if (cell, arms[0]) in table and (cell, arms[1]) in table
+    }
+    if not both:
+        raise UsageError(f"the arms {arms[0]} and {arms[1]} have no cell in common")
+    names = {r for own, other in both.values() for r in (*own, *other)}
+    places = {replica: i for i, replica in enumerate(sorted(names, key=_natural))}
+    together = _blocks(both) if blocks == "replica" and paired else {}
+    return [
+        _evidence(cell, *both[cell], never[cell], arms, places, test, paired, together.get(cell, cell)) for cell in both
+    ]
+
+
+def _blocks(both: dict[str, tuple[dict[str, Row], dict[str, Row]]]) -> dict[str, str]:
+    """Cells that share a replica, directly or through others, by one cell of each such group."""
+    group: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
+    seen: dict[str, str] = {}  # by replica, a cell that has it
+    for cell, (own, _) in both.items():
+        group[cell], members[cell] = cell, [cell]
+        for replica in own:
+            one, other = group[cell], group[seen.setdefault(replica, cell)]
+            if one != other:
+                members[other] += members[one]
+                group.update(dict.fromkeys(members.pop(one), other))
+    return group
 
 
 def _overlap(one: Row, other: Row) -> bool:
@@ -94,8 +221,26 @@ def _overlap(one: Row, other: Row) -> bool:
     return one.before < other.time and other.before < one.time
 
 
-def _censoring(rows: Iterable[Row]) -> dict[str, float]:
+def _merged(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
+    """Times by arm and replica of unpaired runs; those between evaluations that overlap are as late as the last."""
+    reached = sorted((row for row in rows if row.event), key=lambda row: row.time if row.before is None else row.before)
+    times: dict[tuple[str, str], float] = {}
+    group: list[Row] = []
+    end = 0.0
+    for row in [*reached, None]:
+        if group and (row is None or row.before is None or group[0].before is None or row.before >= end):
+            times.update(((own.arm, own.replica), end) for own in group)
+            group = []
+        if row is not None:
+            end = max(end, row.time) if group else row.time
+            group.append(row)
+    return times
+
+
+def _never(rows: Iterable[Row], value: str | None) -> dict[str, float]:
     """By cell, a time just later than all: that of a run that was not reached, as `Sample` has it."""
+    if value is not None:
+        return dict.fromkeys((row.cell for row in rows), np.inf)
     ends: dict[str, Row] = {}
     for row in rows:
         if not row.event:
@@ -103,14 +248,16 @@ def _censoring(rows: Iterable[Row]) -> dict[str, float]:
             if known.time != row.time:
                 raise UsageError(
                     f"line {row.line}: {row.cell} is censored at {row.time:g} here and at {known.time:g} in line "
-                    f"{known.line}; runs of a cell need one budget"
+                    f"{known.line}; runs of a cell need one budget: --budget {LEAST} cuts them at the earliest"
                 )
     latest: dict[str, float] = {}
     for row in rows:
         if row.event and row.cell in ends and row.time > ends[row.cell].time:
+            if not row.line:
+                raise UsageError(f"the target {row.time:g} is later than the censoring time of {row.cell}")
             raise UsageError(
                 f"line {row.line}: time {row.time:g} is later than the censoring time {ends[row.cell].time:g} of "
-                f"{row.cell} in line {ends[row.cell].line}"
+                f"{row.cell} in line {ends[row.cell].line}; --budget {LEAST} cuts all runs of a cell there"
             )
         latest[row.cell] = max(latest.get(row.cell, 0.0), row.time)
     return {cell: time * (1 + 1e-6) for cell, time in latest.items()}
@@ -123,33 +270,37 @@ def _natural(replica: str) -> tuple[bool, int, str]:
 
 
 def _evidence(
+    cell: str,
     baseline: dict[str, Row],
     candidate: dict[str, Row],
     never: float,
-    names: tuple[str, str],
-    numbers: list[str],
+    arms: tuple[str, str],
+    places: dict[str, int],
+    test: str,
     paired: bool,
+    block: str,
 ) -> Evidence:
-    """names: of the two arms. numbers: replicas of all cells, in order; those of one number share their stream."""
-    here = next(iter((baseline or candidate).values()))
+    """places: of all replicas, in order; those of one number share their stream where their block is one."""
     if paired:
-        for one, other, arm in ((baseline, candidate, names[1]), (candidate, baseline, names[0])):
+        for one, other, arm in ((baseline, candidate, arms[1]), (candidate, baseline, arms[0])):
             for replica, row in one.items():
                 if replica not in other:
                     raise UsageError(
                         f"line {row.line}: replica {replica} of {row.arm} in {row.cell} has no partner of {arm}; "
                         "--unpaired compares without pairs"
                     )
+    merged = {} if paired else _merged([*baseline.values(), *candidate.values()])
 
     def sample(own: dict[str, Row]) -> Sample:
-        ordered = [own[replica] for replica in numbers if replica in own]
-        times = np.array([row.time if row.event else never for row in ordered], dtype=float)
+        ordered = [own[replica] for replica in sorted(own, key=places.__getitem__)]
+        times = np.array([merged.get((r.arm, r.replica), r.time) if r.event else never for r in ordered], dtype=float)
         return Sample(times, np.full(len(times), np.nan), times)
 
     samples = sample(baseline), sample(candidate)
     if paired:
-        shared = [(i, replica) for i, replica in enumerate(numbers) if replica in baseline]
-        found = compare("first", 1.0, here.cell, "all", *samples, never, order=np.array([i for i, _ in shared]))
-        ties = np.array([_overlap(baseline[replica], candidate[replica]) for _, replica in shared])
+        shared = sorted(baseline, key=places.__getitem__)
+        order = np.array([places[replica] for replica in shared])
+        found = compare(test, 1.0, cell, block, *samples, never, order=order)
+        ties = np.array([_overlap(baseline[replica], candidate[replica]) for replica in shared])
         return replace(found, differences=np.where(ties, 0.0, found.differences))
-    return Evidence(here.cell, "all", *samples, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))
+    return Evidence(cell, block, *samples, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 
-from grokbench.claims import Cell, Claim, Comparison, Question
+from grokbench.claims import Cell, Claim, Question
 from grokbench.stats import paired, power, sequential
 from grokbench.stats.course import follow, needed
+from grokbench.stats.paired import Floats
 from grokbench.verdicts import robust
 from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
-from grokbench.verdicts.pairs import Evidence, stack, stack_arms
+from grokbench.verdicts.pairs import Evidence, blocks_of, stack, stack_arms, together
 from grokbench.verdicts.robust import Robust
 
 
@@ -40,7 +40,8 @@ class Verdict:
     that grokked, with its interval. sustained: the ratio for sustained times; inverted: it lies on the other side of 1.
     robust: how far it depends on the budget and on first crossings, of sequential verdicts on times. more: pairs that
     would probably decide. settings: what tuning chose, by arm. unlike: pairs whose arms were rounded otherwise; see
-    `Evidence`.
+    `Evidence`. difference: of the arms' means, instead of a ratio. blocks: independent pairs; least: the smallest p
+    that so many can have.
     """
 
     question: Question
@@ -66,6 +67,9 @@ class Verdict:
     settings: tuple[str, ...] = ()
     note: str = ""
     unlike: int = 0
+    difference: float | None = None
+    blocks: int = 0
+    least: float = 0.0
 
     @property
     def claim(self) -> str:
@@ -98,8 +102,8 @@ class Verdict:
 
     @property
     def open(self) -> bool:
-        """Whether it is a verdict of pairs in a cell, and more of them may decide it."""
-        return self.status is Status.INCONCLUSIVE and self.cell is not None and self.question.paired
+        """Whether it is a verdict in a cell, and more runs may decide it."""
+        return self.status is Status.INCONCLUSIVE and self.cell is not None
 
     @property
     def futile(self) -> bool:
@@ -149,24 +153,33 @@ class Verdict:
         if self.endpoint.timed and not any(self.grokked.values()):
             return "no run reached it; raise the budget"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
-        level = self.question.bound
-        most = sequential.fewest(level) if self.question.sequential else 0
-        least = 2.0**-self.pairs * self.cells * self.question.comparisons
-        pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
-        if self.cell and self.question.paired and (self.pairs < most or (not most and least > self.level)):
-            need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(least, 1):.2g}"
-            return f"{pairs} cannot decide{need}"
+        pairs = f"{self.pairs} {self.question.unit}{'s' * (self.pairs != 1)}"
+        if (self.cell or self.tabled) and self.least > self.level:
+            most = sequential.fewest(self.question.bound) if self.question.sequential and self.cell else 0
+            need = f"; {most} pairs can" if most else f": the smallest possible adjusted p is {min(self.least, 1):.2g}"
+            held = self._counted if self.cell else f"{self.blocks} independent {self.question.unit}s"
+            return f"{held} cannot decide{need}"
         what = self.endpoint.undecided(self)
         line = f"{what}, " if what else ""
         count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
         line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
         if self.futile:
             line += "; it stopped there, since no outcome of the other pairs could decide it"
-        if self.open:
+        if self.cell:
+            each = " in each arm" * (not self.question.paired)
             line += (
-                f"; about {self.more} more would decide" if self.more else f"; over {power.MOST} more would be needed"
+                f"; about {self.more} more{each} would decide"
+                if self.more
+                else f"; over {power.MOST} more{each} would be needed"
             )
         return line
+
+    @property
+    def _counted(self) -> str:
+        """What a cell holds."""
+        if self.question.paired:
+            return f"{self.pairs} {self.question.unit}{'s' * (self.pairs != 1)}"
+        return " runs against ".join(str(self.runs[label]) for label in self.arms[::-1])
 
 
 def judge(
@@ -178,56 +191,96 @@ def judge(
     e-value of 0, and the unfinished ones with the pairs that they have; any other by Holm over the whole family, in
     which they count with p = 1. So no verdict can be taken back by what is still to come.
     """
-    verdicts = [replace(figures(question, (e,)), cell=e.cell, cells=family, settings=e.settings) for e in cells]
-    if not question.sequential:
-        missing = [1.0] * (family - len(cells))
-        forward = paired.holm([v.p for v in verdicts] + missing)
-        reverse = paired.holm([v.p_reverse for v in verdicts] + missing)
-        judged = [_decide(v, p, q) for v, p, q in zip(verdicts, forward, reverse, strict=False)]
-        return [replace(v, more=_more(v, e)) if v.open else v for v, e in zip(judged, cells, strict=True)]
-    everything = [*cells, *unfinished]
-    course = follow([e.differences for e in everything], family, question.bound)
-    adjusted = zip(verdicts, course.p_adjusted, course.p_reverse_adjusted, strict=False)
-    judged = [_robust(_decide(v, float(p), float(q)), [e]) for (v, p, q), e in zip(adjusted, cells, strict=True)]
-    for i, (v, e) in enumerate(zip(judged, cells, strict=True)):
-        if v.open:
+    found = [replace(figures(question, (e,)), cell=e.cell, settings=e.settings) for e in cells]
+    return correct(found, [(e,) for e in cells], family, unfinished)
+
+
+def correct(
+    verdicts: Sequence[Verdict],
+    evidence: Sequence[Sequence[Evidence]],
+    family: int,
+    unfinished: Sequence[Evidence] = (),
+) -> list[Verdict]:
+    """Decide verdicts of one family, of whatever questions, all of them sequential or none; see `judge`.
+
+    evidence: of each verdict, of its cell or of all the cells of a pooled one.
+    """
+    verdicts = [replace(v, cells=family) for v in verdicts]
+    if verdicts and verdicts[0].question.sequential:
+        return _closed(verdicts, evidence, family, unfinished)
+    missing = [1.0] * (family - len(verdicts))
+    forward, reverse, least = (
+        paired.holm([*p, *missing])
+        for p in ([v.p for v in verdicts], [v.p_reverse for v in verdicts], [v.least for v in verdicts])
+    )
+    sides = zip(verdicts, forward, reverse, least, strict=False)
+    judged = [_decide(replace(v, least=possible), p, q) for v, p, q, possible in sides]
+    return [replace(v, more=_more(v, e[0])) if v.open else v for v, e in zip(judged, evidence, strict=True)]
+
+
+def _closed(
+    verdicts: Sequence[Verdict],
+    evidence: Sequence[Sequence[Evidence]],
+    family: int,
+    unfinished: Sequence[Evidence],
+) -> list[Verdict]:
+    """By closed testing over mean e-values."""
+    gaps = [together(cells, lambda e: e.differences) for cells in (*evidence, *([e] for e in unfinished))]
+    level = verdicts[0].question.bound
+    course = follow(gaps, family, level)
+    judged = []
+    for i, (v, p, q) in enumerate(zip(verdicts, course.p_adjusted, course.p_reverse_adjusted, strict=False)):
+        decided = _robust(_decide(v, float(p), float(q)), evidence[i])
+        if decided.open:
             sign = 1 if v.p <= v.p_reverse else -1
-            others = [sequential.log_e_sizes(sign * o.differences)[-1] for o in everything if o is not e]
-            target = needed(np.array(others), family, question.bound)
-            judged[i] = replace(v, more=power.more_needed(sign * e.differences, target))
+            others = [_log_e(sign * gap) for j, gap in enumerate(gaps) if j != i]
+            target = needed(np.array(others), family, level)
+            decided = replace(decided, more=power.more_needed(sign * gaps[i], target))
+        judged.append(decided)
     return judged
+
+
+def _log_e(gaps: Floats) -> float:
+    return float(sequential.log_e_sizes(gaps)[-1]) if len(gaps) else 0.0
 
 
 def pool(question: Question, cells: Sequence[Evidence] = (), family: int = 1) -> Verdict:
     """The verdict over these cells together; corrected by Bonferroni if it is one of so many that could be asked."""
-    verdict = replace(figures(question, tuple(cells)), cells=family)
+    verdict = figures(question, tuple(cells))
+    verdict = replace(verdict, cells=family, least=min(1.0, verdict.least * family))
     verdict = _decide(verdict, min(1.0, verdict.p * family), min(1.0, verdict.p_reverse * family))
     return _robust(verdict, cells) if question.sequential else verdict
 
 
 def _decide(verdict: Verdict, p: float, p_reverse: float) -> Verdict:
     """p, p_reverse: adjusted over the cells."""
-    p, p_reverse = (min(1.0, side * verdict.question.comparisons) for side in (p, p_reverse))
+    p, p_reverse, least = (min(1.0, side * verdict.question.comparisons) for side in (p, p_reverse, verdict.least))
     # p-values of a sequential test keep the best that either side ever had, so both can be small; the smaller decides
     supported, refuted = p <= verdict.level and p <= p_reverse, p_reverse <= verdict.level
     status = Status.SUPPORTED if supported else Status.REFUTED if refuted else Status.INCONCLUSIVE
-    return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse)
+    return replace(verdict, status=status, p_adjusted=p, p_reverse_adjusted=p_reverse, least=least)
 
 
 def _robust(verdict: Verdict, cells: Sequence[Evidence]) -> Verdict:
-    """With what it says of other budgets and of sustained times, if it is decided and in a table of times."""
-    if verdict.status is Status.INCONCLUSIVE or not verdict.endpoint.tabled:
+    """With what it says of other budgets and of sustained times, if it is decided, of runs and about times."""
+    of_runs = isinstance(verdict.question, Claim) and verdict.endpoint.tabled
+    if verdict.status is Status.INCONCLUSIVE or not of_runs:
         return verdict
     return replace(verdict, robust=robust.of(verdict.question, cells, verdict.supported))
 
 
 def _more(verdict: Verdict, e: Evidence) -> int | None:
-    """Pairs that would decide a cell by sign flips with a probability of 80 % if they are like those so far."""
+    """Pairs that would decide a cell with a probability of 80 % if they are like those so far; runs in each arm where
+    nothing is paired.
+    """
+    level = verdict.question.bound / verdict.cells
+    if not verdict.question.paired:
+        c, b = (verdict.endpoint.scale(sample.value) for sample in (e.candidate, e.baseline))
+        return power.runs_needed(c, b, level)
     side = e.differences if verdict.p <= verdict.p_reverse else -e.differences
     moved = side[side != 0]
     if len(moved) < 2 or moved.mean() >= 0:
         return None
-    level = verdict.question.bound / verdict.cells
     ties = 1 - len(moved) / len(side)
     total = power.flips_needed(float(-moved.mean()), float(moved.std(ddof=1)), ties, level)
     return max(1, total - len(side)) if total else None
@@ -239,9 +292,7 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
 
     Random draws are the same whenever the same thing is judged again.
     """
-    # Names in a table are the writer's choice: they move no number.
-    text = "" if isinstance(question, Comparison) else f"{question.name} {[str(e.cell) for e in cells]}"
-    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+    rng = np.random.default_rng(0)  # no name moves a number
     endpoint = ENDPOINTS[question.test]
     p, p_reverse, note = endpoint.test(question, cells, rng)
     if not cells:
@@ -255,22 +306,23 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         medians[label] = paired.median(np.concatenate([s.value for s in arm]), np.concatenate(counted))
         attained = attained or any(c.any() for c in counted)
     rate, rate_interval = None, None
-    if question.paired:
+    if question.paired and endpoint.crossings:
         rate, rate_interval = paired.rate_difference(
             stack(cells, lambda e: (e.candidate.first < e.never).astype(float)),
             stack(cells, lambda e: (e.baseline.first < e.never).astype(float)),
         )
     ratio, interval, sustained = None, None, None
-    known = endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells)
+    known = (
+        endpoint.timed and endpoint.tabled and attained and not any(np.isnan(e.baseline.sustained).all() for e in cells)
+    )
     if question.sequential and endpoint.timed:
         if attained:
             ratio, interval = endpoint.ratio_so_far(cells)
         if known:
             sustained, _ = endpoint.ratio_so_far(cells, lambda sample: sample.sustained)
-    elif attained or not endpoint.timed:
-        ratio = endpoint.ratio(cells)
-        if endpoint.timed and question.paired:
-            interval = paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng)
+    else:
+        ratio = endpoint.ratio(cells) if attained or not endpoint.timed else None
+        interval = endpoint.interval(question, cells, rng)
         if known:
             sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
     return Verdict(
@@ -281,7 +333,9 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         p_reverse,
         ratio=ratio,
         interval=interval,
-        logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0))),
+        logrank=paired.logrank(*([(s.first, r) for s, r in zip(arms[i], reached[i], strict=True)] for i in (1, 0)))
+        if endpoint.crossings
+        else None,
         runs={label: sum(map(len, r)) for label, r in zip(question.labels, reached, strict=True)},
         grokked={label: int(sum(map(np.sum, r))) for label, r in zip(question.labels, reached, strict=True)},
         median=medians,
@@ -290,4 +344,7 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         sustained=sustained,
         note=note,
         unlike=int(sum(e.unlike.sum() for e in cells)),
+        difference=endpoint.difference(cells),
+        blocks=blocks_of(cells) if question.paired else 0,
+        least=endpoint.least(question, cells),
     )

@@ -44,20 +44,20 @@ def run(capsys, *arguments):
 
 
 def test_ratios_are_to_the_first_file(capsys):
-    times = {"one": [0.9, 1.0, 1.1], "two": [2e-3, 2e-3, 2e-3]}
+    times = {"one": [0.9, 0.95, 1.0, 1.05, 1.1], "two": [2e-3] * 5}
     write("a.json", times)
     write("b.json", {name: [t / 4 for t in samples] for name, samples in times.items()}, ratio=3.5)
     code, out, _ = run(capsys, "a.json", "b.json", "--json", "out.json")
     assert code == 0
     assert "≠" not in out
     one, two = (next(line for line in out.splitlines() if f"  {name} " in line) for name in times)
-    assert one.split() == ["one", "1000", "ms", "–", "250", "ms", "0.250", "(0.205–0.306)", "3.50"]
+    assert one.split() == ["one", "1000", "ms", "–", "250", "ms", "0.250", "(0.216–0.289)", "3.50"]
     assert two.split() == ["two", "2000", "µs", "–", "500", "µs", "0.250", "(0.250–0.250)", "3.50"]
     document = json.loads(Path("out.json").read_text())
     assert [b["name"] for b in document["benchmarks"]] == ["b/test_b.py::one", "b/test_b.py::two"]
     first, second = document["benchmarks"][1]["results"]
     assert first == {
-        "median": 2e-3, "samples": 3, "ratio": None, "interval": None, "reference": None, "reference_ratio": None,
+        "median": 2e-3, "samples": 5, "ratio": None, "interval": None, "reference": None, "reference_ratio": None,
     }  # fmt: skip
     assert (second["ratio"], second["interval"]) == (0.25, [0.25, 0.25])
     assert (second["reference"], second["reference_ratio"]) == ("theirs", 3.5)
@@ -68,7 +68,10 @@ def test_the_interval_covers_the_ratio_of_two_noisy_sessions():
     covered = 0
     for _ in range(20):
         a, b = rng.lognormal(0, 0.1, 40), rng.lognormal(np.log(0.5), 0.1, 40)
-        found = compare._ratio(*(compare.Measurement(np.median(x), x, "", None, None) for x in (b, a)))
+        slow, fast = (compare.Measurement(float(np.median(x)), x, "", None, None) for x in (a, b))
+        found = compare._ratio(fast, slow)
+        assert found
+        assert found.interval
         covered += found.interval[0] <= 0.5 <= found.interval[1]
     assert covered >= 17
 
@@ -113,6 +116,37 @@ def test_a_file_without_our_additions_can_be_compared(capsys):
     assert out.count("Ryzen") == 2
     assert out.count("3.12.0") == 2
     assert "1.00 s" in out
+    assert "with its 95 % interval" not in out
+    assert "no interval of fewer than 5 samples; --benchmark-json or --benchmark-save-data keeps all of them" in out
+
+
+def test_a_file_made_with_the_documented_hooks_can_be_compared(capsys):
+    """Hooks may put anything into machine and commit, and leave out what is usual."""
+    for name in ("a.json", "b.json"):
+        document = json.loads(Path(write(name, {"one": [1.0] * 5})).read_text())
+        document["machine_info"], document["commit_info"] = {"node": "ci"}, None
+        del document["benchmarks"][0]["extra_info"]
+        Path(name).write_text(json.dumps(document))
+    assert cli.main(["compare", "a.json", "b.json"]) == 0
+    assert "1.00 (1.00–1.00)" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_is_surely_slower_fails(capsys):
+    rng = np.random.default_rng(0)
+    fast, noisy = rng.normal(1, 0.01, 30).tolist(), rng.normal(1, 0.4, 30).clip(0.2).tolist()
+    write("a.json", {"one": fast, "two": noisy})
+    write("b.json", {"one": [1.2 * t for t in fast], "two": [1.1 * t for t in noisy]})
+    for limit, code in (("5%", 1), ("0.05", 1), ("25%", 0)):
+        assert cli.main(["compare", "a.json", "b.json", "--fail", limit]) == code
+        out = capsys.readouterr().out
+        assert ("FAIL: b/test_b.py::one takes 1.2 times as long in b.json, surely more than 1.05" in out) == bool(code)
+        assert "FAIL: b/test_b.py::two" not in out, "its median is 10 % later, but not surely"
+        assert "(all of them hold at once)" in out
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", "a.json", "b.json", "--fail", "soon"])
+    write("c.json", {"one": fast[:2]})
+    assert cli.main(["compare", "a.json", "c.json", "--fail", "5%"]) == 2
+    assert "one has fewer than 5 samples, so --fail cannot decide" in capsys.readouterr().err
 
 
 def test_one_file_is_no_comparison(capsys):

@@ -75,7 +75,7 @@ def test_a_level_holds_exactly_on_the_margin_whatever_the_budget_hides(
 def test_more_supports_a_claim_of_more(test: str) -> None:
     arms = [Sample(np.ones(3), np.ones(3), np.array(v, float)) for v in ([0, 1, 5], [1, 1, 2])]
     e = compare(test, 1.0, "cell", "block", arms[0], arms[1], 101)
-    assert e.differences.tolist() == [-1, 0, 3]
+    assert e.differences == pytest.approx(np.arcsinh([0, 1, 5]) - np.arcsinh([1, 1, 2]))
 
 
 def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
@@ -86,7 +86,7 @@ def test_a_run_that_never_crossed_says_nothing_of_falling_back() -> None:
         if record.time.epoch and label == "muon":
             records[run.digest] = dataclasses.replace(record, time=dataclasses.replace(record.time, below=7))
     (e,) = gather(asked, [ADD], records).ended
-    assert e.differences.tolist() == [-7, 0, 0]
+    assert e.differences == pytest.approx([-np.arcsinh(7), 0, 0])
 
 
 def sequential_claim(replicas: int, cells: tuple = (ADD,)) -> Claim:

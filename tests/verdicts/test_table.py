@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import tempfile
 from pathlib import Path
 
@@ -17,11 +18,15 @@ from grokbench import cli
 from grokbench.spec import UsageError
 from grokbench.stats import permutation
 from grokbench.verdicts.reading import Row, read
-from grokbench.verdicts.table import verdicts_of
+from grokbench.verdicts.table import judge
 from grokbench.verdicts.verdict import Status
 
 HEADER = "cell,arm,replica,time,event\n"
 SIX = (200, 220, 240, 260, 280, 300)
+
+
+def verdicts_of(made, baseline, **asked):
+    return judge(made, baseline, **asked).verdicts
 
 
 def rows(cell="add", baseline=SIX, candidate=tuple(t // 2 for t in SIX), budget=1000):
@@ -86,7 +91,7 @@ def test_unpaired_arms_may_differ_in_size():
     (v,) = verdicts_of(made, None, paired=False)
     assert v.status is Status.SUPPORTED
     assert v.p == pytest.approx(1 / 1287, abs=5e-4), "one deal of 13 over 5 is as extreme"
-    assert v.interval is None
+    assert v.interval == pytest.approx((0.374, 0.544), abs=1e-3), "Welch's"
     assert v.rate is None
     assert v.runs == {"adamw": 8, "mine": 5}
 
@@ -260,11 +265,13 @@ def test_times_between_the_same_evaluations_are_ties(tmp_path):
     assert v.p_reverse < 0.05
 
 
-def test_evaluations_before_are_of_pairs_alone(tmp_path):
-    path = tmp_path / "times.csv"
-    path.write_text("arm,replica,time,before\nx,0,5,4\ny,0,6,5\n")
-    with pytest.raises(UsageError, match="the column 'before' makes ties of pairs"):
-        verdicts_of(read(str(path)), None, paired=False)
+def test_times_of_unpaired_runs_between_the_same_evaluations_are_ties():
+    fine = [Row(i, "all", "fine", str(i), 400 + 25 * i, True, 375 + 25 * i) for i in range(5)]  # 400 to 500
+    coarse = [Row(i, "all", "coarse", str(i), 500, True, 375) for i in range(5, 10)]
+    (v,) = verdicts_of(fine + coarse, None, paired=False)
+    assert v.p == v.p_reverse == 1.0
+    (v,) = verdicts_of([row._replace(before=None) for row in fine + coarse], None, paired=False)
+    assert v.p_reverse == pytest.approx(6 / math.comb(10, 5))
 
 
 def test_a_cell_that_one_arm_lacks_is_left_out_and_said(tmp_path, capsys):

@@ -197,7 +197,7 @@ def test_judging_again_gives_the_same_numbers() -> None:
     assert judge(asked, FOUR, reverse) == both
     assert pool(asked, FOUR[::3], records) == pool(asked, FOUR[::3], reverse)
     (alone,) = judge(asked, FOUR[3:], records)
-    adjusted = ("p_adjusted", "p_reverse_adjusted", "cells", "status", "more")
+    adjusted = ("p_adjusted", "p_reverse_adjusted", "cells", "status", "more", "least")
     assert dataclasses.replace(alone, **{name: getattr(both[1], name) for name in adjusted}) == both[1]
 
 

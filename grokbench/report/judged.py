@@ -1,0 +1,208 @@
+"""Anyone's runs, judged, for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grokbench.report import export
+from grokbench.stats.paired import BOOTSTRAP_BLOCKS
+from grokbench.verdicts.table import Judged
+from grokbench.verdicts.verdict import Status, Verdict
+
+WIDTH = 112  # where the width of the terminal is not known
+NAMED = 8  # verdicts of one reason that are named
+LONG = 20  # characters of an arm's name above which only what differs is shown
+STYLE = {Status.SUPPORTED: "green", Status.REFUTED: "red", Status.INCONCLUSIVE: "yellow"}
+ABSENT = "–"
+WORDS = {"first": ("earlier", "later"), "lower": ("lower", "higher"), "higher": ("higher", "lower")}
+
+Column = tuple[str, Callable[[Verdict], str | Text], bool]
+"""Heading, what stands there, and whether it is a name rather than a number."""
+
+
+def document(judged: Judged) -> dict[str, Any]:
+    """The JSON of verdicts, with what was said before them and over what p was corrected."""
+    found = export.document(judged.verdicts, ())
+    for v, entry in zip(judged.verdicts, found["verdicts"], strict=True):
+        entry |= {"difference": v.difference, "blocks": v.blocks, "smallest_possible_p": v.least, "note": v.note}
+    return {**found, "value": judged.value, "family": judged.family, "remarks": judged.remarks}
+
+
+def text(judged: Judged, width: int, *, color: bool = False) -> str:
+    """What to know, the table, and why; as wide as the table takes where columns may not be left out any more."""
+    buffer = io.StringIO()
+    names, shared = _names(list(dict.fromkeys(label for v in judged.verdicts for label in v.arms)))
+    columns = _columns(judged, names)
+    room = width if color else max(width, WIDTH)
+    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False, markup=False)
+    for heading in ("reached", "median", "sustained"):  # the least important first
+        if console.measure(_table(judged, columns, names)).maximum > room:
+            columns = [column for column in columns if heading not in column[0]]
+    console.print(_table(judged, columns, names))
+    lines = [*judged.remarks, *([f"all arms: {shared}"] if shared else [])]
+    table = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    return "".join(f"{line}\n" for line in lines) + "\n" * bool(lines) + table + "".join(_reasons(judged))
+
+
+def _names(labels: Sequence[str]) -> tuple[dict[str, str], str]:
+    """What the table calls arms: of long names only the parts in which they differ; and the parts that all have."""
+    pattern = r"[(),;\s]+" if any(re.search(r"[(),;\s]", label) for label in labels) else r"[_/]+|-(?!\d)"
+    parts = {label: [p for p in re.split(pattern, label) if p] for label in labels}
+    everywhere = set.intersection(*map(set, parts.values()))
+    short = {label: " ".join(p for p in own if p not in everywhere) or label for label, own in parts.items()}
+    if max(map(len, labels)) <= LONG or not everywhere or len(set(short.values())) < len(labels):
+        return {label: label for label in labels}, ""
+    return short, " ".join(p for p in parts[labels[0]] if p in everywhere)
+
+
+def _columns(judged: Judged, names: dict[str, str]) -> list[Column]:
+    verdicts = judged.verdicts
+    baseline = verdicts[0].arms[0]
+    arms = list(dict.fromkeys(v.arms[1] for v in verdicts))
+    fixed = judged.target is not None
+    columns: list[Column] = []
+    if len(arms) > 1:
+        columns.append(("arm", lambda v: names[v.arms[1]], True))
+    if len({v.cell for v in verdicts}) > 1:
+        columns.append(("cell", lambda v: str(v.cell or "pooled"), True))
+    if not fixed:
+        columns.append((f"{names[baseline]}\nmedian", lambda v: _median(v.median[baseline]), False))
+    own = names[arms[0]] if len(arms) == 1 else ""
+    columns.append((f"{own}\nmedian".lstrip("\n"), lambda v: _median(v.median[v.arms[1]]), False))
+    if judged.value is None:
+        columns += [
+            (f"reached\n{'of pairs' if verdicts[0].question.paired else 'of runs'}", _reached, False),
+            ("time\nratio", lambda v: ABSENT if v.ratio is None else f"{v.ratio:.2f}", False),
+            ("95 %\ninterval", lambda v: _ends(v, lambda x: f"{x:.2f}", "–"), False),
+        ]
+    else:
+        columns += [
+            ("pairs" if verdicts[0].question.paired and not fixed else "runs", _size, False),
+            ("mean\ndifference", lambda v: ABSENT if v.difference is None else _digits(v)(v.difference), False),
+            ("95 %\ninterval", lambda v: _ends(v, _digits(v), " to "), False),
+        ]
+    columns.append(("adjusted\np", lambda v: _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted), False))
+    columns.append(("\nverdict", lambda v: Text(_status(v), STYLE[v.status]), True))
+    return [c for c in columns if any(str(c[1](v)) != ABSENT for v in verdicts)]
+
+
+def _table(judged: Judged, columns: Sequence[Column], names: dict[str, str]) -> Table:
+    baseline, candidate = judged.verdicts[0].arms
+    several = len({v.arms[1] for v in judged.verdicts}) > 1
+    if judged.value is None and judged.target is None:
+        title = (
+            f"Which arm groks earlier than {baseline}?"
+            if several
+            else f"Does {candidate} grok earlier than {baseline}?"
+        )
+    else:
+        word = "earlier" if judged.value is None else judged.verdicts[0].question.test
+        what = f" in {judged.value}" * (judged.value is not None)
+        title = (
+            f"Which arm is {word} than {baseline}{what}?"
+            if several
+            else f"Is {candidate} {word} than {baseline}{what}?"
+        )
+    out = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading, _, name in columns:
+        out.add_column(Text(heading), justify="left" if name else "right", no_wrap=True)
+    before: Verdict | None = None
+    for v in judged.verdicts:
+        if before is not None and (v.arms != before.arms) and len({x.cell for x in judged.verdicts}) > 1:
+            out.add_section()
+        cells = [cell if isinstance(cell, Text) else Text(cell) for cell in (show(v) for _, show, _ in columns)]
+        out.add_row(*cells)
+        before = v
+    return out
+
+
+def _reached(v: Verdict) -> str:
+    if v.question.paired:
+        return f"{', '.join(str(v.grokked[label]) for label in v.arms)} of {v.pairs}"
+    return ", ".join(f"{v.grokked[label]} of {v.runs[label]}" for label in v.arms)
+
+
+def _size(v: Verdict) -> str:
+    return str(v.pairs) if v.question.paired else ", ".join(str(v.runs[label]) for label in v.arms)
+
+
+def _median(value: float | None) -> str:
+    return "never" if value is None else f"{value:g}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"
+
+
+def _digits(v: Verdict) -> Callable[[float], str]:
+    """Differences with two digits of what they are uncertain by, or four of their own."""
+    assert v.difference is not None
+    size = abs(v.difference) / 1000
+    if v.interval and 0 < v.interval[1] - v.interval[0] < math.inf:
+        size = (v.interval[1] - v.interval[0]) / 20
+    places = int(min(15, max(0, -math.floor(math.log10(size))))) if size else 0
+    return f"{{:.{places}f}}".format
+
+
+def _ends(v: Verdict, show: Callable[[float], str], between: str) -> str:
+    if v.interval is None or not all(map(math.isfinite, v.interval)):
+        return ABSENT
+    return between.join(map(show, v.interval))
+
+
+def _against(v: Verdict) -> bool:
+    """Whether the evidence, such as it is, speaks against the claim."""
+    return v.status is Status.REFUTED or (v.status is Status.INCONCLUSIVE and v.p_reverse < v.p)
+
+
+def _status(v: Verdict) -> str:
+    if v.status is Status.INCONCLUSIVE:
+        return str(v.status.value)
+    word, other = WORDS[v.question.test]
+    return f"{v.status.value}: {word if v.supported else other}"
+
+
+def _reasons(judged: Judged) -> list[str]:
+    """How the numbers were made, and why verdicts are not what was asked."""
+    question = judged.verdicts[0].question
+    several = len({v.cell for v in judged.verdicts}) > 1
+    if question.sequential:
+        lines = ["Verdicts by pairs are anytime-valid; the intervals take no account of early stopping, they describe."]
+    else:
+        test = "sign flips" if question.paired else "deals of the runs to the arms"
+        if judged.target is not None:
+            test += ", by which a run is as likely to lie above the middle of its arm as below it,"
+        lines = [f"Verdicts of {test} hold for one look, at a number of runs that was set beforehand."]
+    if any(_ends(v, str, "") != ABSENT for v in judged.verdicts):
+        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover.")
+    said: dict[str, list[str]] = {}
+    for v in judged.verdicts:
+        if v.status is not Status.SUPPORTED or v.note:
+            reason = v.reason + f"; {v.note}" * (v.note not in v.reason)
+            said.setdefault(reason, []).append(v.arms[1] + f"[{v.cell or 'pooled'}]" * several)
+    lines += [f"{_some(names)}: {reason}" for reason, names in said.items()]
+    return [f"{line}\n" for line in lines]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+
+
+def _method(judged: Judged) -> str:
+    paired = judged.verdicts[0].question.paired
+    if judged.value is not None:
+        if not paired:
+            return "Welch's t"
+        return "Student's t" if judged.target is not None else "Student's t on the differences of pairs"
+    if not paired:
+        return "Welch's t on log times"
+    return f"a bootstrap of the pairs, or with fewer than {BOOTSTRAP_BLOCKS} Student's t on their log ratios"
