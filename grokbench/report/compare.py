@@ -40,7 +40,7 @@ def document(files: Sequence[Results], table: Iterable[Row]) -> dict[str, Any]:
 def text(files: Sequence[Results], table: Sequence[Row], *, color: bool = False) -> str:
     """What produced the files, and below it their results, as wide as it takes."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False)
+    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False, markup=False, emoji=False)
     console.print(_origins(files))
     console.print(_results(files, table))
     console.print("time: median; ratio: to the time in the first file, with its 95 % interval;")
