@@ -227,10 +227,7 @@ def test_weight_decay_is_described(optimizer, text):
 def test_knobs_that_act_late_or_beside_another_are_not_dead():
     finding = found("test_conformance:Late", "no dead knobs")
     assert finding.outcome is CheckOutcome.HOLDS
-    assert (
-        finding.text
-        == "each of 4 changes the weights; floor only together with switch"
-    )
+    assert finding.text == "each of 4 changes the weights; floor only together with switch"
 
 
 def test_torchs_muon_orthogonalises_and_decays_apart():
