@@ -38,7 +38,9 @@ def text(result: Result, width: int, *, color: bool = False) -> str:
     from rich.text import Text
 
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
+    console = Console(
+        file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False, emoji=False
+    )
     for name, arm in zip(ARMS, _named(result), strict=True):
         console.print(f"{name:<9}  {arm}")
     if result.pairs:

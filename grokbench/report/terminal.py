@@ -201,7 +201,9 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
 def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
     """The tables of all claims, in `width` columns but at least 112."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False)
+    console = Console(
+        file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False, emoji=False
+    )
     tabled = [v for v in verdicts if v.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
         console.print(table([v for v in tabled if v.claim == claim]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+from grokbench.spec.defaults import filled
 from grokbench.spec.fields import frozen
 from grokbench.spec.foreign import imported
 
@@ -70,7 +71,7 @@ FILTERS: dict[str, dict[str, Value]] = {
 SCALES = ("original", "match_rms_adamw", "spectral", "none")
 
 # Words in the parentheses that are ours and never reach a plug-in. The last two set AdamW for the parameters that a
-# plug-in for matrices leaves over; without the last they decay at the plug-in's `weight_decay`, if that is given.
+# plug-in for matrices leaves over; without the last they decay at the plug-in's `weight_decay`, if it has one.
 RESERVED = ("warmup", "filter", "parameters", "adamw_lr", "adamw_weight_decay")
 
 
@@ -136,9 +137,13 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     parameters = given.pop("parameters", getattr(attribute, "grokbench_parameters", "all"))
     choose("kind of parameters", str(parameters), ("all", "matrices"))
     matrices = parameters == "matrices"
+    own = {key: value for key, value in given.items() if key not in RESERVED}
+    given |= filled(attribute, own, RESERVED, matrices=matrices)
     if matrices:
         _check(name, "adamw_lr", given.setdefault("adamw_lr", _ADAMW["lr"]))
-        _check(name, "adamw_weight_decay", given.get("adamw_weight_decay"))
+        if given.get("adamw_weight_decay") is None:
+            given["adamw_weight_decay"] = given.get("weight_decay") or 0.0
+        _check(name, "adamw_weight_decay", given["adamw_weight_decay"])
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")

@@ -172,7 +172,7 @@ class Count(Endpoint):
         Large numbers are compared as their logs would be, small ones as they are: so a single large difference cannot
         outweigh all others.
         """
-        return np.nan_to_num(np.arcsinh(baseline) - np.arcsinh(candidate))
+        return np.asarray(np.nan_to_num(np.arcsinh(baseline) - np.arcsinh(candidate)))
 
     def finding(self, v: Verdict) -> str:
         shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
