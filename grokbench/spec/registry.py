@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+from grokbench.spec import given as objects
 from grokbench.spec.fields import frozen
 from grokbench.spec.foreign import imported
 
@@ -142,8 +143,8 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters, fingerprint = tuple(given.items()), _fingerprint(target(name).partition(":")[0])
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, fingerprint)  # type: ignore[arg-type]
+    hyperparameters = tuple(given.items())
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _identity(name))  # type: ignore[arg-type]
 
 
 def _filter(text: Value) -> str | None:
@@ -187,6 +188,8 @@ def target(name: str) -> str:
 
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
+    if found := objects.find(name):
+        return found.value
     module_name, _, attribute = target(name).partition(":")
     value: Any = imported(module_name, f"the optimizer {name!r}")
     try:
@@ -198,6 +201,12 @@ def load(name: str) -> Any:
     if not callable(value):
         raise UsageError(f"the optimizer {name!r} is neither a class nor a function: {value!r}")
     return value
+
+
+def _identity(name: str) -> str:
+    """The fingerprint of what a plug-in's name stands for now."""
+    found = objects.find(name)
+    return found.fingerprint if found else _fingerprint(target(name).partition(":")[0])
 
 
 @functools.cache
