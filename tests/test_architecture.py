@@ -21,7 +21,7 @@ ROOMS = [
     {"cli"},
     {"plugin", "suite"},
     {"report", "testing"},
-    {"gate", "perf", "conformance", "session"},
+    {"gates", "perf", "conformance", "session"},
     {"training"},
     {"engine"},
     {"optim"},

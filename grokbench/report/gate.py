@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from grokbench.gate import Result
-from grokbench.gate.decision import KINDS, GateOutcome, Pairs
-from grokbench.gate.setting import EPOCHS
+from grokbench.gates import Result
+from grokbench.gates.decision import KINDS, GateOutcome, Pairs
+from grokbench.gates.setting import EPOCHS
 from grokbench.report import export, github, terminal
 from grokbench.stats import paired
 
