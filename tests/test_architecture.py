@@ -20,6 +20,7 @@ ROOMS = [
     {"__main__"},
     {"cli"},
     {"plugin", "suite"},
+    {"api"},
     {"report", "testing"},
     {"gates", "perf", "conformance", "session"},
     {"training"},

@@ -61,13 +61,11 @@ def request_of(options: argparse.Namespace, **more: Any) -> Request:
 
 def run(options: argparse.Namespace) -> int:
     """Answer, and print it."""
-    from rich.console import Console
-
     from grokbench import gates
     from grokbench.gates.decision import GateOutcome
     from grokbench.records import files
     from grokbench.report import gate as report
-    from grokbench.report import github, progress
+    from grokbench.report import github, layout, progress
 
     request = request_of(
         options,
@@ -86,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     with progress.watching() as listener:
         result = gates.run(request, listener)
     out = output(options.json)
-    out.write(report.text(result, Console(file=out).width, color=out.isatty()))
+    out.write(report.text(result, layout.width_of(out), color=out.isatty()))
     github.annotate(report.publish(result), out)
     if options.json:
         files.write_line(options.json, report.document(result))

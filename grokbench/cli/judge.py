@@ -25,10 +25,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Judge the file and print the tables."""
-    from rich.console import Console
-
     from grokbench.records import files
-    from grokbench.report import export, terminal
+    from grokbench.report import export, layout, terminal
     from grokbench.verdicts import reading, table
 
     rows = reading.read(options.file, options.budget)
@@ -37,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         files.prepare(options.json, options.file)
     out = output(options.json)
     out.writelines(f"{line}\n" for line in table.remarks(rows, options.baseline))
-    out.write(terminal.text(verdicts, (), Console(file=out).width, color=out.isatty()))
+    out.write(terminal.text(verdicts, (), layout.width_of(out), color=out.isatty()))
     if options.json:
         export.write(options.json, verdicts, ())
     return exit_code(verdicts, strict=options.strict)

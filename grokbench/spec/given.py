@@ -57,7 +57,7 @@ def name_of(value: Any) -> str:
     name = f"{value.__module__}:{value.__qualname__}"
     if value.__module__ != "__main__" and _imported(value):
         return name
-    name = name.replace("<locals>.", "")
+    name = f"{value.__module__}:{value.__qualname__.rpartition('<locals>.')[2]}"
     text = _Writer().written(value)
     _built(name, text)  # what a worker does later; here it can be said what is wrong
     _objects[name] = Given(value, text)

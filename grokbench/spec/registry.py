@@ -22,6 +22,8 @@ from grokbench.spec.fields import frozen
 from grokbench.spec.foreign import imported
 
 ENTRY_POINTS = "grokbench.optimizers"
+Named = str | OptimizerSpec | Callable[..., Any]
+"""A text, a specification, or a class or function."""
 
 # β = (0.9, 0.98) is stated by Tveit et al. 2025; eps is torch's default.
 _ADAMW: dict[str, Value] = {"lr": 1e-3, "weight_decay": 1.0, "betas": (0.9, 0.98), "eps": 1e-8}
@@ -145,6 +147,25 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
     hyperparameters = tuple(given.items())
     return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _identity(name))  # type: ignore[arg-type]
+
+
+def text(optimizer: Named) -> str:
+    """The text that stands for an optimizer, to be parsed. Raises `UsageError` for what is none."""
+    if isinstance(optimizer, OptimizerSpec):
+        objects.check(optimizer)
+        return str(optimizer)
+    return optimizer if isinstance(optimizer, str) else objects.name_of(optimizer)
+
+
+def optimizer(named: Named, **settings: Value) -> OptimizerSpec:
+    """An optimizer with settings: `optimizer("muon", lr=0.02)`, or `optimizer(Mine, lr=0.02)` for a class of your own.
+
+    `warmup`, `filter` and `parameters` are settings, too, as in a text. Raises `UsageError` for a setting that it does
+    not take.
+    """
+    name, given = split(text(named))
+    every = {**given, **settings}
+    return parse(f"{name}({', '.join(f'{key}={value!r}' for key, value in every.items())})")
 
 
 def _filter(text: Value) -> str | None:

@@ -87,7 +87,7 @@ def test_an_object_that_cannot_be_imported_is_written_down_with_all_that_it_uses
 
 def test_another_process_makes_the_same_from_the_text() -> None:
     name = given.name_of(local(0.5))
-    assert name == f"{__name__}:local.Inner"
+    assert name == f"{__name__}:Inner"
     before, texts = parse(name), given.texts()
     given._objects.clear()
     given.receive(texts)
