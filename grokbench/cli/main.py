@@ -15,6 +15,7 @@ from grokbench.cli import (
     check,
     compare,
     doctor,
+    examples,
     failures,
     gate,
     guide,
@@ -36,9 +37,11 @@ COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, powe
 def parser() -> Parser:
     """What the command line takes; the chosen command's function is in `action`."""
     top = Parser(prog="grokbench", description=__doc__.split("\n\n")[1])
+    top.epilog = "grokbench COMMAND --help ends with examples; grokbench guide first-steps is the place to begin."
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for command in COMMANDS:
         command.add(commands)
+    examples.add(commands.choices)
     return top
 
 

@@ -6,6 +6,7 @@ import html as markup
 import io
 import os
 import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TextIO
@@ -59,8 +60,21 @@ def text(parts: Sequence[Part], width: int | None, *, color: bool = False) -> st
         if isinstance(part, Grid):
             buffer.write(_table(part, width or WIDTH, color))
         else:
-            console.print(part, overflow="ignore", crop=False)
+            for line in _lines(Text(part) if isinstance(part, str) else part, width):
+                console.print(line, overflow="ignore", crop=False)
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _lines(content: Text, width: int | None) -> list[Text]:
+    """A sentence in lines of whole words."""
+    if not width:
+        return [content]
+    lines, end = [], 0
+    for piece in textwrap.wrap(content.plain, width, break_long_words=False, break_on_hyphens=False):
+        start = content.plain.index(piece, end)
+        end = start + len(piece)
+        lines.append(content[start:end])
+    return lines or [Text()]
 
 
 def _console(buffer: io.StringIO, width: int, color: bool) -> Console:
@@ -89,9 +103,8 @@ def _table(grid: Grid, width: int, color: bool) -> str:
     buffer = io.StringIO()
     console = _console(buffer, max(width, need()), color)
     console.print(_rich(grid, shown))
-    if left:
-        console.print(f"(too narrow for: {', '.join(left)})")
-    return buffer.getvalue()
+    note = f"(too narrow for: {', '.join(left)})" if left else ""
+    return buffer.getvalue() + "".join(f"{line}\n" for line in textwrap.wrap(note, width))
 
 
 def _rich(grid: Grid, shown: Sequence[int]) -> Table:

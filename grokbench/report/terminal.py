@@ -157,8 +157,8 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     lines = []
     if any(v.question.sequential for v in verdicts):
         lines.append(
-            "Verdicts by pairs and their intervals hold whenever one looks, so a cell stopped training where its "
-            "evidence sufficed, or could no longer suffice."
+            "The test may look at every new pair, and its intervals hold whenever one looks. So the training of a cell "
+            "stopped when its evidence was enough, or could no longer become enough."
         )
     if (together := max((v.question.comparisons for v in verdicts), default=1)) > 1:
         lines.append(
@@ -166,21 +166,23 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
             "falsely supported, or falsely refuted, no more often than one alone would be."
         )
     if any(v.tabled and v.question.paired and not v.question.sequential for v in verdicts):
-        lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")
+        lines.append(
+            "The test looks once, when all pairs are there: adding pairs to a result that is known makes p too small."
+        )
     for claim in dict.fromkeys(v.claim for v in verdicts if v.tabled):
         shown = [v for v in verdicts if v.claim == claim]
         corrected, cells = max(v.cells for v in shown), sum(v.cell is not None for v in shown)
         if corrected > cells:
             lines.append(
                 f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
-                f"{cells} here; --family selected corrects over these alone, for a choice before any data were seen"
+                f"{cells} here. If you chose before you saw any data, --family selected corrects over these alone."
             )
     if any(v.fragile for v in verdicts):
         lines.append(
             "~ half of the budget, or sustained grok times, would not give this verdict; --json has the figures."
         )
     if any(v.inverted for v in verdicts):
-        lines.append("! first crossings and sustained grok times point in different directions.")
+        lines.append("! The first crossings say one arm is earlier, the sustained grok times the other.")
     for v in verdicts:
         tabled = v.tabled
         if v.status is not Status.SUPPORTED or v.inverted or not tabled:
