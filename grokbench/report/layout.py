@@ -90,7 +90,8 @@ def _console(buffer: io.StringIO, width: int, color: bool) -> Console:
     )
 
 
-def _table(grid: Grid, width: int, color: bool) -> str:
+def fitted(grid: Grid, width: int) -> tuple[Table, int, str]:
+    """A table as rich draws it, how many columns of text it needs, and what it leaves out for them."""
     shown = list(range(len(grid.columns)))
     wide = _console(io.StringIO(), _EVERYTHING, False)
 
@@ -100,10 +101,14 @@ def _table(grid: Grid, width: int, color: bool) -> str:
     while need() > width and (most := max(grid.columns[i].drop for i in shown)):
         shown = [i for i in shown if grid.columns[i].drop < most]
     left = [" ".join(column.head.split()) for i, column in enumerate(grid.columns) if i not in shown]
+    return _rich(grid, shown), need(), ", ".join(left)
+
+
+def _table(grid: Grid, width: int, color: bool) -> str:
+    table, need, left = fitted(grid, width)
     buffer = io.StringIO()
-    console = _console(buffer, max(width, need()), color)
-    console.print(_rich(grid, shown))
-    note = f"(too narrow for: {', '.join(left)})" if left else ""
+    _console(buffer, max(width, need), color).print(table)
+    note = f"(too narrow for: {left})" if left else ""
     return buffer.getvalue() + "".join(f"{line}\n" for line in textwrap.wrap(note, width))
 
 

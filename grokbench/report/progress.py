@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from grokbench.spec import OptimizerSpec
+from grokbench.report.layout import Column, Grid, fitted
 
 if TYPE_CHECKING:
+    from grokbench.engine.pack import Running
     from grokbench.training.local import Progress
 
 _SHOWN_SLOTS = 8
@@ -67,27 +68,36 @@ class Display:
         return told(progress, time.monotonic() - self._began)
 
     def _picture(self, progress: Progress) -> Group:
-        narrow = self._console.width < 80
-        slots = Table(box=None, padding=(0, 2, 0, 0))
-        columns = ("task", "softmax", "optimizer", "replica", "epoch", "training", "validation")
-        for number, name in enumerate(columns):
-            slots.add_column(name, justify="left" if number < 3 else "right", no_wrap=True)
-        for r in progress.running[:_SHOWN_SLOTS]:
-            run, shares = r.run, (r.train_accuracy, r.validation_accuracy)
-            cells = (str(run.replica), str(r.epoch), *(f"{share:.1%}" for share in shares))
-            slots.add_row(run.task.name, run.softmax, _setting(run.optimizer, short=narrow), *cells)
+        width = self._console.width
+        rows = [_row(running) for running in progress.running[:_SHOWN_SLOTS]]
         hidden = len(progress.running) - _SHOWN_SLOTS
         more = [Text(f"and {hidden} more runs", "dim")] if hidden > 0 else []
-        bar = ProgressBar(total=max(progress.wanted, 1), completed=progress.done, width=min(60, self._console.width))
-        return Group(Text(self._line(progress)), bar, Text("accuracies now:", "dim"), slots, *more)
+        bar = ProgressBar(total=max(progress.wanted, 1), completed=progress.done, width=min(60, width))
+        table = [fitted(Grid(_COLUMNS, rows), width)[0]] if rows else []
+        return Group(Text(self._line(progress)), Padding(bar, 0), *table, *more)
 
 
-def _setting(optimizer: OptimizerSpec, *, short: bool) -> str:
-    """An optimizer's name; where there is room, with the rate and the decay, in which runs of a sweep differ."""
-    name = optimizer.name.partition(":")[2] or optimizer.name
-    given = dict(optimizer.hyperparameters)
-    shown = [f"{key}={given[key]:g}" for key in ("lr", "weight_decay") if isinstance(given.get(key), int | float)]
-    return name if short or not shown else f"{name} {', '.join(shown)}"
+_COLUMNS = (
+    Column("task", right=False),
+    Column("softmax", right=False, drop=2),
+    Column("optimizer", right=False),
+    Column("rate", drop=4),
+    Column("decay", drop=4),
+    Column("replica", drop=3),
+    Column("epoch"),
+    Column("training\naccuracy", drop=1),
+    Column("validation\naccuracy"),
+)
+
+
+def _row(running: Running) -> tuple[str, ...]:
+    """One run, with the rate and the decay, in which runs of a sweep differ."""
+    run = running.run
+    given = dict(run.optimizer.hyperparameters)
+    settings = (str(given.get(key, "")) for key in ("lr", "weight_decay"))
+    shares = (f"{share:.1%}" for share in (running.train_accuracy, running.validation_accuracy))
+    name = run.optimizer.name.rpartition(":")[2]
+    return run.task.name, run.softmax, name, *settings, str(run.replica), str(running.epoch), *shares
 
 
 def told(progress: Progress, elapsed: float) -> str:

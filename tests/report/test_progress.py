@@ -124,3 +124,18 @@ def test_who_trains_what_is_missing_is_told_after_a_while(tmp_path, monkeypatch)
     assert told[0].waiting == ()
     assert (told[-1].wanted, told[-1].done, told[-1].found, told[-1].trained) == (2, 1, 1, 0)
     assert told[-1].waiting == (f"process {os.getpid()} of {socket.gethostname()}",)
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (50, "task optimizer epoch accuracy accuracy"),
+        (80, "task softmax optimizer rate decay replica epoch accuracy accuracy"),
+    ],
+)
+def test_the_headings_of_the_live_display_are_whole(width, heads, clock):
+    console = Console(file=io.StringIO(), width=width, height=30)
+    console.print(Display(console)._picture(state(epochs=(5, 40))))
+    lines = console.file.getvalue().splitlines()
+    assert heads.split() in [line.split() for line in lines]
+    assert max(map(len, lines)) <= width
