@@ -1,18 +1,20 @@
-"""The guide's page on Python: its blocks run, one after the other, on tiny runs, and its list of names is complete."""
+"""What the guide shows is run: Python on tiny runs, and commands that train nothing. Lists of names are complete."""
 
 from __future__ import annotations
 
 import dataclasses
 import linecache
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import PAGES, blocks
+from documents import PAGES, README, blocks
 from tiny import PRESET
 
 import grokbench as gb
+from grokbench import cli
 from grokbench.claims import presets
 from grokbench.conformance import checks
 from grokbench.spec import given
@@ -41,6 +43,40 @@ def test_the_blocks_of_the_page_on_python_run(
     assert "Does Signed grok earlier than adamw?" in said
     assert "unknown optimizer 'muoon'" in said
     assert {path.name for path in tmp_path.iterdir()} >= {"curves.csv", "grokbench.sqlite"}
+
+
+QUIET = ("list", "guide", "power --ratio")
+COMMANDS = list(
+    dict.fromkeys(
+        line.removeprefix("grokbench ")
+        for page in (README, *PAGES.values())
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+        if line.startswith(tuple(f"grokbench {quiet}" for quiet in QUIET))
+    )
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_that_train_nothing_run(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(shlex.split(command)) == 0
+    assert capsys.readouterr().out
+
+
+def test_a_case_of_ones_own_is_collected(pytester: pytest.Pytester) -> None:
+    (block,) = blocks(PAGES["pytest"], "python")
+    pytester.makepyfile(test_mine=block)
+    result = pytester.runpytest_inprocess("--grok-preset", "smoke", "--collect-only", "-q", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["*test_muon_is_much_earlier?muon-before-adamw-add-softmax?"])
+
+
+def test_python_is_run_wherever_it_stands() -> None:
+    """The example of the page on CI is run by `test_example`; the README's lines are those of the page on Python."""
+    assert {topic for topic, page in PAGES.items() if blocks(page, "python")} == {"ci", "pytest", "python"}
+    (readme,) = blocks(README, "python")
+    said = [line.partition("  #")[0] for line in readme.splitlines() if line]
+    page = "\n".join(blocks(PAGE, "python"))
+    assert all(line in page or line.startswith("print(answer.status") for line in said)
 
 
 def test_the_page_on_python_names_what_there_is() -> None:

@@ -15,10 +15,10 @@ from grokbench.cli import (
     check,
     compare,
     doctor,
-    examples,
     failures,
     gate,
     guide,
+    help,
     judge,
     list,
     perf,
@@ -41,7 +41,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for command in COMMANDS:
         command.add(commands)
-    examples.add(commands.choices)
+    help.add(commands.choices)
     return top
 
 

@@ -11,7 +11,7 @@ import pytest
 from stored import MACHINE, STATES, TIME, Store, spec, trace
 
 from grokbench import cli
-from grokbench.cli.examples import EXAMPLES
+from grokbench.cli.help import HELP
 from grokbench.records.grok import GrokTime, Outcome
 
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
@@ -30,7 +30,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_has_examples() -> None:
-    assert set(EXAMPLES) == set(COMMANDS)
+    assert set(HELP) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
-from judged import ADD, EARLIER, FOUR, LATER, MIXED, claim, runs_of
+from judged import ADD, EARLIER, FOUR, LATER, MIXED, claim, judge, pool, runs_of
 from rich.text import Text
 
 from grokbench.claims import Claim
 from grokbench.report import layout, terminal
 from grokbench.report.layout import Column, Grid, html, text, width_of
-from grokbench.verdicts import evidence
-from grokbench.verdicts.verdict import Verdict, judge, pool
+from grokbench.verdicts.verdict import Verdict
 
 GRID = Grid(
     [
@@ -28,11 +27,12 @@ GRID = Grid(
 
 
 def found(asked: Claim, times: dict, family: int | None = None) -> tuple[list[Verdict], list]:
-    """Verdicts and runs of made-up times. family: over how many cells they are corrected, all if None."""
+    """Verdicts and runs of made-up times. family: over how many cells each is corrected, all if None."""
     runs = runs_of(asked, times)
     records = {run.digest: record for run, _, record in runs}
-    cells = [e for e in (evidence.gather(asked, cell, records).evidence for cell in times) if e]
-    return [v for cell in cells for v in judge(asked, [cell], family or len(cells))] + [pool(asked, cells)], runs
+    cells = [[cell] for cell in times] if family else [list(times)]
+    whole = pool(asked, list(times), records)
+    return [v for own in cells for v in judge(asked, own, records, family)] + ([whole] if whole else []), runs
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,9 @@ def test_who_trains_what_is_missing_is_told_after_a_while(tmp_path, monkeypatch)
     ],
 )
 def test_the_headings_of_the_live_display_are_whole(width, heads, clock):
-    console = Console(file=io.StringIO(), width=width, height=30)
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=30)
     console.print(Display(console)._picture(state(epochs=(5, 40))))
-    lines = console.file.getvalue().splitlines()
+    lines = out.getvalue().splitlines()
     assert heads.split() in [line.split() for line in lines]
     assert max(map(len, lines)) <= width
