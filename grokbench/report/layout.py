@@ -91,14 +91,17 @@ def _console(buffer: io.StringIO, width: int, color: bool) -> Console:
 
 
 def fitted(grid: Grid, width: int) -> tuple[Table, int, str]:
-    """A table as rich draws it, how many columns of text it needs, and what it leaves out for them."""
+    """A table as rich draws it, how many columns of text it needs, and what it leaves out for them.
+
+    The last of these columns is a space, which may lie beyond the width.
+    """
     shown = list(range(len(grid.columns)))
     wide = _console(io.StringIO(), _EVERYTHING, False)
 
     def need() -> int:
         return Measurement.get(wide, wide.options, _rich(grid, shown)).minimum
 
-    while need() > width and (most := max(grid.columns[i].drop for i in shown)):
+    while need() - 1 > width and (most := max(grid.columns[i].drop for i in shown)):
         shown = [i for i in shown if grid.columns[i].drop < most]
     left = [" ".join(column.head.split()) for i, column in enumerate(grid.columns) if i not in shown]
     return _rich(grid, shown), need(), ", ".join(left)

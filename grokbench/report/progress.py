@@ -73,7 +73,7 @@ class Display:
         hidden = len(progress.running) - _SHOWN_SLOTS
         more = [Text(f"and {hidden} more runs", "dim")] if hidden > 0 else []
         bar = ProgressBar(total=max(progress.wanted, 1), completed=progress.done, width=min(60, width))
-        table = [fitted(Grid(_COLUMNS, rows), width)[0]] if rows else []
+        table = [fitted(Grid(_COLUMNS, rows), width - 1)[0]] if rows else []
         return Group(Text(self._line(progress)), Padding(bar, 0), *table, *more)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -26,13 +27,13 @@ GRID = Grid(
 )
 
 
-def found(asked: Claim, times: dict, family: int | None = None) -> tuple[list[Verdict], list]:
-    """Verdicts and runs of made-up times. family: over how many cells each is corrected, all if None."""
+def found(asked: Claim, times: dict, *, alone: bool = False) -> tuple[list[Verdict], list]:
+    """Verdicts and runs of made-up times. alone: each cell is judged as if it were the only one."""
     runs = runs_of(asked, times)
     records = {run.digest: record for run, _, record in runs}
-    cells = [[cell] for cell in times] if family else [list(times)]
+    claims = [dataclasses.replace(asked, cells=(cell,)) for cell in times] if alone else [asked]
     whole = pool(asked, list(times), records)
-    return [v for own in cells for v in judge(asked, own, records, family)] + ([whole] if whole else []), runs
+    return [v for own in claims for v in judge(own, own.cells, records)] + ([whole] if whole else []), runs
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_columns_go_by_importance(width: int | None, shown: str) -> None:
 
 @pytest.mark.parametrize("width", [50, 64, 80, 100, 112, 140])
 def test_a_report_is_whole_at_any_width(width: int) -> None:
-    verdicts, runs = found(claim(FOUR), dict(zip(FOUR, (EARLIER, LATER, MIXED, EARLIER), strict=True)), 1)
+    verdicts, runs = found(claim(FOUR), dict(zip(FOUR, (EARLIER, LATER, MIXED, EARLIER), strict=True)), alone=True)
     out = terminal.text(verdicts, runs, width)
     assert max(map(len, out.splitlines())) <= width
     assert out.count("supported: earlier") == 2
@@ -85,7 +86,7 @@ def test_the_answer_stands_first(times: tuple, said: str) -> None:
 
 
 def test_cells_are_counted() -> None:
-    verdicts, _ = found(claim(FOUR), dict(zip(FOUR, (EARLIER, LATER, MIXED, EARLIER), strict=True)), 1)
+    verdicts, _ = found(claim(FOUR), dict(zip(FOUR, (EARLIER, LATER, MIXED, EARLIER), strict=True)), alone=True)
     assert str(terminal.answers(verdicts)[0]).endswith(
         "Of 4 cells, 2 are supported, 1 is refuted and 1 is inconclusive."
     )
