@@ -11,6 +11,7 @@ from documents import EVERYTHING, PAGES, README, ROOT
 
 from grokbench import cli
 from grokbench.claims import presets
+from grokbench.cli import common, reference
 from grokbench.cli.run import options_of
 from grokbench.options import BY_NAME
 from grokbench.session import cases
@@ -111,7 +112,14 @@ def test_the_guide_lists_its_pages_and_shows_each(capsys):
         assert cli.main(["guide", topic]) == 0
         assert capsys.readouterr().out == text
     assert cli.main(["guide", "nothing"]) == 2
-    assert "unknown page 'nothing': choose from architecture, ci, " in capsys.readouterr().err
+    assert "unknown page 'nothing': choose from architecture, changelog, ci, " in capsys.readouterr().err
+
+
+def test_the_page_on_the_command_line_is_that_of_the_parser():
+    """If not: python -m grokbench.cli.reference > grokbench/guide/command-line.md."""
+    assert PAGES["command-line"] == reference.page()
+    codes = {value for name, value in vars(common).items() if name.isupper() and type(value) is int}
+    assert set(reference.EXIT_CODES) == codes
 
 
 def test_files_that_are_named_exist():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from grokbench.claims.protocols import Grid
-from grokbench.spec import SOFTMAXES, TASKS, GrokCriterion, ModelSpec, TaskSpec, choose, task
+from grokbench.spec import SOFTMAXES, TASKS, GrokCriterion, ModelSpec, RunSpec, TaskSpec, choose, registry, task
 
 # A factor of three between neighbours, the presets' own rates inside; fixed before any of it was trained.
 _GRID = Grid(lr=(0.005, 0.015, 0.045), weight_decay=(0.1, 0.3, 1.0), replicas=(1000, 1001))
@@ -31,6 +31,19 @@ class Preset:
     arms: tuple[str, ...] = ("adamw", "muon")  # the baseline first
     grid: Grid = _GRID
     asserted: tuple[str, ...] = ("muon-before-adamw",)  # claims whose refutation is a failure
+
+    def run(
+        self, task: str, *, optimizer: registry.Named = "adamw", softmax: str | None = None, replica: int = 0
+    ) -> RunSpec:
+        """One run of this preset, to be trained. softmax: the preset's first, if it is None.
+
+        Raises `UsageError` for a name that the preset does not have.
+        """
+        known = {spec.name: spec for spec in self.tasks}
+        spec = known[choose(f"task of preset {self.name}", task, tuple(known))]
+        under = choose(f"softmax of preset {self.name}", softmax or self.softmaxes[0], self.softmaxes)
+        setting = registry.parse(registry.text(optimizer), self.optimizers)
+        return RunSpec(spec, under, self.model, setting, self.criterion, self.batch, replica)
 
 
 def _tasks(modulus: int) -> tuple[TaskSpec, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, import_from_here, output, training_options
 
 if TYPE_CHECKING:
-    from grokbench.gate import Request
+    from grokbench.gates import Request
 
 SPEC = "name or 'package.module:Attribute(key=value, …)'"
 
@@ -43,7 +43,7 @@ def setting_options(parser: argparse.ArgumentParser) -> None:
 
 def request_of(options: argparse.Namespace, **more: Any) -> Request:
     """What was asked for, with the gate's own defaults."""
-    from grokbench.gate import Request
+    from grokbench.gates import Request
 
     import_from_here()
     given = {
@@ -61,13 +61,11 @@ def request_of(options: argparse.Namespace, **more: Any) -> Request:
 
 def run(options: argparse.Namespace) -> int:
     """Answer, and print it."""
-    from rich.console import Console
-
-    from grokbench import gate
-    from grokbench.gate.decision import GateOutcome
+    from grokbench import gates
+    from grokbench.gates.decision import GateOutcome
     from grokbench.records import files
     from grokbench.report import gate as report
-    from grokbench.report import github, progress
+    from grokbench.report import github, layout, progress
 
     request = request_of(
         options,
@@ -84,9 +82,9 @@ def run(options: argparse.Namespace) -> int:
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
     with progress.watching() as listener:
-        result = gate.run(request, listener)
+        result = gates.run(request, listener)
     out = output(options.json)
-    out.write(report.text(result, Console(file=out).width, color=out.isatty()))
+    out.write(report.text(result, layout.width_of(out), color=out.isatty()))
     github.annotate(report.publish(result), out)
     if options.json:
         files.write_line(options.json, report.document(result))

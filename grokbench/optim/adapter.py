@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from grokbench.models.transformer import Stack
 from grokbench.numerics import rng
 from grokbench.numerics.frame import unchanged
-from grokbench.spec import OptimizerSpec, RunSpec, UsageError
+from grokbench.spec import OptimizerSpec, RunSpec, UsageError, given
 from grokbench.spec.foreign import no_exit
 from grokbench.spec.registry import RESERVED, load
 
@@ -133,6 +133,7 @@ def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.o
     """The plug-in's own optimizer of these parameters. Raises `UsageError` if it makes something else."""
     arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
     make = load(spec.name)
+    given.check(spec)
     is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)
     optimizer = make([p for _, p in named] if is_class else named, **arguments)
     if not isinstance(optimizer, torch.optim.Optimizer):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokbench.records import codec
-from grokbench.records.grok import Diagnostics, GrokTime, Trace
+from grokbench.records.grok import Diagnostics, GrokTime, Outcome, Trace
 from grokbench.records.provenance import Provenance
 from grokbench.spec import MachineError, RunSpec, UsageError
 
@@ -225,6 +225,11 @@ class Store:
             "SELECT digest, spec FROM runs WHERE substr(digest, 1, ?) = ? ORDER BY digest", (len(beginning), beginning)
         )
         return dict(rows.fetchall())
+
+    def listing(self) -> list[tuple[str, str, Outcome, int, int | None]]:
+        """All runs without their curves: digest, spec as JSON, outcome, epochs trained and first crossing."""
+        rows = self._db.execute("SELECT digest, spec, outcome, epochs, first FROM runs ORDER BY digest").fetchall()
+        return [(digest, spec, Outcome(outcome), epochs, first) for digest, spec, outcome, epochs, first in rows]
 
     def known(self, digests: Iterable[str], since: float = 0.0) -> set[str]:
         """Those runs that `get` would find, without reading their records."""

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+from grokbench.spec import given as objects
 from grokbench.spec.defaults import filled
 from grokbench.spec.fields import frozen
 from grokbench.spec.foreign import imported
 
 ENTRY_POINTS = "grokbench.optimizers"
+Named = str | OptimizerSpec | Callable[..., Any]
+"""A text, a specification, or a class or function."""
 
 # β = (0.9, 0.98) is stated by Tveit et al. 2025; eps is torch's default.
 _ADAMW: dict[str, Value] = {"lr": 1e-3, "weight_decay": 1.0, "betas": (0.9, 0.98), "eps": 1e-8}
@@ -147,8 +150,27 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters, fingerprint = tuple(given.items()), _fingerprint(target(name).partition(":")[0])
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, fingerprint)  # type: ignore[arg-type]
+    hyperparameters = tuple(given.items())
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _identity(name))  # type: ignore[arg-type]
+
+
+def text(optimizer: Named) -> str:
+    """The text that stands for an optimizer, to be parsed. Raises `UsageError` for what is none."""
+    if isinstance(optimizer, OptimizerSpec):
+        objects.check(optimizer)
+        return str(optimizer)
+    return optimizer if isinstance(optimizer, str) else objects.name_of(optimizer)
+
+
+def optimizer(named: Named, **settings: Value) -> OptimizerSpec:
+    """An optimizer with settings: `optimizer("muon", lr=0.02)`, or `optimizer(Mine, lr=0.02)` for a class of your own.
+
+    `warmup`, `filter` and `parameters` are settings, too, as in a text. Raises `UsageError` for a setting that it does
+    not take.
+    """
+    name, given = split(text(named))
+    every = {**given, **settings}
+    return parse(f"{name}({', '.join(f'{key}={value!r}' for key, value in every.items())})")
 
 
 def _filter(text: Value) -> str | None:
@@ -192,6 +214,8 @@ def target(name: str) -> str:
 
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
+    if found := objects.find(name):
+        return found.value
     module_name, _, attribute = target(name).partition(":")
     value: Any = imported(module_name, f"the optimizer {name!r}")
     try:
@@ -203,6 +227,12 @@ def load(name: str) -> Any:
     if not callable(value):
         raise UsageError(f"the optimizer {name!r} is neither a class nor a function: {value!r}")
     return value
+
+
+def _identity(name: str) -> str:
+    """The fingerprint of what a plug-in's name stands for now."""
+    found = objects.find(name)
+    return found.fingerprint if found else _fingerprint(target(name).partition(":")[0])
 
 
 @functools.cache

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grokbench.claims import Cell
-from grokbench.gate import baseline as baselines
-from grokbench.gate.baseline import Baseline
-from grokbench.gate.decision import Decision, GateOutcome, Pairs, Times, decide, looks, rule
-from grokbench.gate.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
+from grokbench.gates import baseline as baselines
+from grokbench.gates.baseline import Baseline
+from grokbench.gates.decision import Decision, GateOutcome, Pairs, Times, decide, looks, rule
+from grokbench.gates.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
 from grokbench.records import provenance
 from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record, Store

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from grokbench.claims import Cell
-from grokbench.gate.setting import EPOCHS, Setting
+from grokbench.gates.setting import EPOCHS, Setting
 from grokbench.records import codec, files
 from grokbench.records.grok import GrokTime, Outcome
 from grokbench.records.store import Record, Store
