@@ -73,7 +73,7 @@ def test_the_gate_does_not_pass_a_dropped_decay(tested):
     ("name", "source", "check", "text"),
     [
         ("one_step", swapped("steps=5", "steps=1"), "spectrum", "largest over smallest singular value"),
-        ("no_decay", DROPPED, "no dead knobs", "changes nothing: weight_decay"),
+        ("no_decay", DROPPED, "weight decay", "a weight_decay of 0.3 changes nothing"),
         (
             "never_reset",
             swapped("state = self.state[p]", "state = KEPT.setdefault(tuple(p.shape), {})") + "\n\nKEPT = {}\n",

@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -273,7 +273,7 @@ def _beside(origin: Path) -> set[Path]:
     while new:
         path = new.pop()
         found.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in _nodes(path):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -285,6 +285,14 @@ def _beside(origin: Path) -> set[Path]:
                     new |= _files(root, name)
         new -= found
     return found
+
+
+def _nodes(path: Path) -> Iterable[ast.AST]:
+    """The syntax of a source file; nothing of what is none, such as a compiled module."""
+    try:
+        return ast.walk(ast.parse(path.read_bytes()))
+    except (SyntaxError, ValueError):
+        return ()
 
 
 def _roots(origin: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench.claims.presets import PRESETS
-from grokbench.spec import OptimizerSpec, UsageError
+from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import BUILT_IN, SCALES, load, names, parse
 
 PLUGIN = """
@@ -283,6 +283,22 @@ def test_a_fingerprint_follows_every_source_of_a_package(tmp_path: Path) -> None
     before = fingerprint("pack.inner:Plain", tmp_path)
     (tmp_path / "pack" / "helper.py").write_text(PLUGIN + "# changed\n")
     assert fingerprint("pack.inner:Plain", tmp_path) != before
+
+
+def test_a_fingerprint_needs_no_syntax(plugin: str, tmp_path: Path) -> None:
+    """What a module imports, or the module itself, may be compiled."""
+    (tmp_path / f"{plugin}.py").write_text(
+        f"try:\n    import {plugin}_fast\nexcept (SyntaxError, ValueError):\n    X = print\n"
+    )
+    fast = tmp_path / f"{plugin}_fast.py"
+    found = []
+    for content in (b"\0\x7fELF", b"def"):
+        fast.write_bytes(content)
+        registry._fingerprint.cache_clear()
+        found.append(parse(f"{plugin}:X").fingerprint)
+    assert None not in found
+    assert found[0] != found[1]
+    assert parse("math:sin").fingerprint
 
 
 def test_the_fingerprint_of_an_installed_plug_in_is_its_version() -> None:
