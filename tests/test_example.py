@@ -13,7 +13,7 @@ from grokbench import cli
 from grokbench.conformance import CheckOutcome, examine
 from grokbench.spec import registry
 
-EXAMPLE = PAGES["ci"].partition("## A worked example")[2]
+EXAMPLE = PAGES["your-optimizer"].partition("## A worked example")[2]
 SOURCE, TESTS = re.findall(r"```python\n(.*?)```", EXAMPLE, re.S)[:2]
 (SAVE,) = re.findall(r"`(grokbench baseline save .*?)`", EXAMPLE, re.S)
 

@@ -244,8 +244,12 @@ class Store:
         diagnostics: Sequence[Diagnostics],
         seconds: float,
         provenance: Provenance,
+        since: float = 0.0,
     ) -> None:
-        """Write a finished run, in place of an older record if there is one, and end its lease."""
+        """Write a finished run, in place of an older record if there is one, and end its lease.
+
+        since: the Unix time that it was begun after; it cannot have finished before, even if the clock was set back.
+        """
         content, states = codec.write_provenance(provenance), codec.write_diagnostics(diagnostics)
         with _Transaction(self._db):
             self._db.execute("INSERT OR IGNORE INTO provenance (content) VALUES (?)", (content,))
@@ -253,7 +257,16 @@ class Store:
             figures = [codec.time_fields(time_)[name] for name in codec.TIME]
             self._db.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run.digest, run.to_json(), *figures, codec.pack(trace), seconds, time.time(), origin, states),
+                (
+                    run.digest,
+                    run.to_json(),
+                    *figures,
+                    codec.pack(trace),
+                    seconds,
+                    max(time.time(), since),
+                    origin,
+                    states,
+                ),
             )
             self._db.execute("DELETE FROM leases WHERE digest = ?", (run.digest,))
 

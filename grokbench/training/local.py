@@ -201,7 +201,7 @@ class Executor:
         origin = replace(self._provenance, compiler=compiler)
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
-            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, origin)
+            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, origin, self._since)
             self._done.add(slot.digest)
             self._trained += 1
         if self._listener:
