@@ -54,7 +54,9 @@ class Option(NamedTuple):
 
 OPTIONS = (
     Option("preset", "preset", "text", "NAME", f"smoke, ci or paper (default: {DEFAULT_PRESET})"),
-    Option("task", "tasks", "names", "NAME", "only these tasks of the preset"),
+    Option(
+        "task", "tasks", "names", "SPEC", "only these tasks: the preset's by name, or others as 'module:Attribute(…)'"
+    ),
     Option("softmax", "softmaxes", "names", "NAME", "only these softmaxes of the preset"),
     Option(
         "optimizer",

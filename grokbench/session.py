@@ -53,7 +53,10 @@ def cases(options: Options) -> tuple[Case, ...]:
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
     chosen = choose("family", options.family, FAMILIES) == "selected"
-    family = None if chosen else len(preset.tasks) * len(preset.softmaxes)
+    own = cells_of(preset)
+    # Cells beside the preset's were not chosen from among them.
+    all_of_it = {*own, *cells} if any(cell in own for cell in cells) else cells
+    family = None if chosen else len(all_of_it)
     comparisons = max(1, len(options.optimizers) - 1) * len(protocols)
     setup = Setup(preset, cells, options.replicas, options.early_stop, family, comparisons)
     claims: list[Claim | Audit] = []

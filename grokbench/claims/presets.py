@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from grokbench.claims.protocols import Grid
-from grokbench.spec import SOFTMAXES, TASKS, GrokCriterion, ModelSpec, TaskSpec, choose, task
+from grokbench.spec import GrokCriterion, ModelSpec, TaskSpec, choose, task
+
+# Named here, so that a new task or softmax changes no published table.
+_SEVEN = ("add", "sub", "mul", "div", "exp", "gcd", "parity")
+_THREE = ("softmax", "stablemax", "sparsemax")
 
 # A factor of three between neighbours, the presets' own rates inside; fixed before any of it was trained.
 _GRID = Grid(lr=(0.005, 0.015, 0.045), weight_decay=(0.1, 0.3, 1.0), replicas=(1000, 1001))
@@ -34,14 +38,14 @@ class Preset:
 
 
 def _tasks(modulus: int) -> tuple[TaskSpec, ...]:
-    return tuple(task(name, modulus) for name in TASKS)
+    return tuple(task(name, modulus) for name in _SEVEN)
 
 
 _CI = Preset(
     name="ci",
     summary="seven tasks under three softmaxes at p = 31, for two CPU cores",
     tasks=_tasks(31),
-    softmaxes=SOFTMAXES,
+    softmaxes=_THREE,
     model=ModelSpec(width=64, depth=1, heads=4, feed_forward=256),
     batch=256,
     criterion=GrokCriterion(budget=1000),
@@ -57,7 +61,7 @@ _PAPER = Preset(
     name="paper",
     summary="seven tasks under three softmaxes at p = 97 [stated], for a GPU",
     tasks=_tasks(97),
-    softmaxes=SOFTMAXES,
+    softmaxes=_THREE,
     # depth, width, heads, SwiGLU of four times the width, dropout [nearest]
     model=ModelSpec(width=128, depth=2, heads=1, feed_forward=512, gated=True, dropout=0.2),
     batch=512,  # [nearest]

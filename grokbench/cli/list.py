@@ -13,14 +13,21 @@ if TYPE_CHECKING:
 
 
 def _list_tasks() -> list[tuple[str, str]]:
+    from grokbench import tasks
     from grokbench.spec import task
+    from grokbench.spec.plugins import TASK
 
     def describe(name: str) -> str:
         spec = task(name)
         size = f"parity of {spec.bits} bits" if name == "parity" else f"mod p; {spec.rows} rows at p = {spec.modulus}"
         return f"{size}; {TRAIN_SHARE[name]:.0%} for training"
 
-    return [(name, describe(name)) for name in TRAIN_SHARE]
+    rows = [(name, describe(name)) for name in TRAIN_SHARE]
+    for name, family in tasks.families().items():
+        spec = tasks.parse(name)
+        rows.append((name, f"{family.summary}; {spec.rows} rows as {spec.name}; {family.train_share:.0%} for training"))
+    rows += [(name, "registered by a package") for name in TASK.names()]
+    return [*rows, ("package.module:Attribute(key=value, …)", "a function that returns questions and answers")]
 
 
 def _list_softmaxes() -> list[tuple[str, str]]:

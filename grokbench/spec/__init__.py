@@ -10,12 +10,13 @@ from grokbench.spec.model import DTYPES as DTYPES
 from grokbench.spec.model import ModelSpec as ModelSpec
 from grokbench.spec.optimizer import RATES as RATES
 from grokbench.spec.optimizer import OptimizerSpec as OptimizerSpec
-from grokbench.spec.optimizer import Scalar as Scalar
-from grokbench.spec.optimizer import Value as Value
+from grokbench.spec.plugins import Scalar as Scalar
+from grokbench.spec.plugins import Value as Value
 from grokbench.spec.run import ENGINE as ENGINE
 from grokbench.spec.run import SOFTMAXES as SOFTMAXES
 from grokbench.spec.run import RunSpec as RunSpec
 from grokbench.spec.task import MODULAR_TASKS as MODULAR_TASKS
+from grokbench.spec.task import MOST_ROWS as MOST_ROWS
 from grokbench.spec.task import TASKS as TASKS
 from grokbench.spec.task import TRAIN_SHARE as TRAIN_SHARE
 from grokbench.spec.task import Part as Part

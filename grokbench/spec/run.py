@@ -56,7 +56,7 @@ class RunSpec:
     @property
     def key(self) -> int:
         """64-bit key of the run's random stream."""
-        stream = {"task": dataclasses.asdict(self.task), "replica": self.replica}
+        stream = {"task": _fields(self.task), "replica": self.replica}
         return int.from_bytes(_hash(stream, 8), "little")
 
     def to_json(self) -> str:
@@ -75,10 +75,18 @@ class RunSpec:
 
 @functools.lru_cache(maxsize=1 << 16)  # verdicts ask for the same ones again and again
 def _digest(run: RunSpec, engine: int) -> str:
-    content = dataclasses.asdict(run)
-    if run.optimizer.seen is None:  # as it was before there was this field
-        del content["optimizer"]["seen"]
-    return _hash({"engine": engine, **content}, 16).hex()
+    return _hash({"engine": engine, **_fields(run)}, 16).hex()
+
+
+# Fields that came later, by their spec. Where they are None, digests are as they were before.
+_LATER = {TaskSpec: ("sizes", "table"), OptimizerSpec: ("seen",)}
+
+
+def _fields(spec: Any) -> dict[str, Any]:
+    """The fields of a spec by name, and those of specs in it, without what came later and is None."""
+    found = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    kept = {name: value for name, value in found.items() if value is not None or name not in _LATER.get(type(spec), ())}
+    return {name: _fields(value) if dataclasses.is_dataclass(value) else value for name, value in kept.items()}
 
 
 def _hash(content: dict[str, Any], size: int) -> bytes:
