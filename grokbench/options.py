@@ -57,7 +57,7 @@ OPTIONS = (
     Option(
         "task", "tasks", "names", "SPEC", "only these tasks: the preset's by name, or others as 'module:Attribute(…)'"
     ),
-    Option("softmax", "softmaxes", "names", "NAME", "only these softmaxes of the preset"),
+    Option("softmax", "softmaxes", "names", "SPEC", "only these softmaxes: by name, or as 'module:Attribute(…)'"),
     Option(
         "optimizer",
         "optimizers",

@@ -12,7 +12,8 @@ from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
 from grokbench.claims.question import Question
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose, registry
-from grokbench.spec.plugins import TASK
+from grokbench.spec.plugins import SOFTMAX, TASK
+from grokbench.spec.softmax import SOFTMAXES, softmax
 
 
 class Cell(NamedTuple):
@@ -36,8 +37,16 @@ def cells_of(preset: Preset, tasks: Sequence[str] = (), softmaxes: Sequence[str]
         task = known.get(text) or _other_task(preset, text)
         if asked.setdefault(task.name, task) != task:
             raise UsageError(f"two tasks are called {task.name}: ask for one at a time")
-    under = [choose(f"softmax of preset {preset.name}", s, preset.softmaxes) for s in dict.fromkeys(softmaxes)]
-    return tuple(Cell(task, softmax) for task in (asked or known).values() for softmax in under or preset.softmaxes)
+    under = dict.fromkeys(_softmax(preset, text) for text in softmaxes)
+    return tuple(Cell(task, name) for task in (asked or known).values() for name in under or preset.softmaxes)
+
+
+def _softmax(preset: Preset, text: str) -> str:
+    """A softmax of the preset or any other, in the one way to write it. Raises `UsageError`."""
+    if "(" not in text and ":" not in text:
+        names = dict.fromkeys((*preset.softmaxes, *SOFTMAXES, *SOFTMAX.names(), "package.module:Attribute"))
+        choose(f"softmax of preset {preset.name}", text, tuple(names))
+    return softmax(text)
 
 
 def _other_task(preset: Preset, text: str) -> TaskSpec:

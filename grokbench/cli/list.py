@@ -36,7 +36,14 @@ def _list_softmaxes() -> list[tuple[str, str]]:
         "stablemax": "s(z) over its sum, s = z + 1 or 1/(1 − z) below zero; cross-entropy",
         "sparsemax": "projection of z on the simplex; Fenchel–Young loss",
     }
-    return [(name, formula[name]) for name in SOFTMAXES]
+    from grokbench.spec.plugins import SOFTMAX
+
+    rows = [(name, formula[name]) for name in SOFTMAXES]
+    rows += [(name, "registered by a package") for name in SOFTMAX.names()]
+    return [
+        *rows,
+        ("package.module:Attribute(key=value, …)", "what has probabilities and a loss, or makes it"),
+    ]
 
 
 def _list_optimizers() -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from grokbench.numerics.compiled import compiled
 from grokbench.numerics.frame import numerics
 from grokbench.optim.stack import Optimizer, family
 from grokbench.records.grok import Diagnostics
-from grokbench.softmaxes import SOFTMAX
+from grokbench.softmaxes import named
 from grokbench.spec import ALIGNMENT, Part, RunSpec
 
 EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
@@ -87,7 +87,7 @@ class Ensemble:
             self._make(run, slots, device, compile)
 
     def _make(self, run: RunSpec, slots: int, device: torch.device, compile: bool) -> None:
-        self._model, self._loss, self._device = run.model, SOFTMAX[run.softmax].loss, device
+        self._model, self._loss, self._device = run.model, named(run.softmax).loss, device
         spec = run.task
         self._questions = data.generate(spec).tokens  # of every run of this shape
         self._slices = layout(run.model, spec.vocabulary, spec.classes)

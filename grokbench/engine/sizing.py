@@ -41,7 +41,8 @@ class PackSize(NamedTuple):
 
 def pack_size(run: RunSpec, device: str) -> PackSize:
     """The size of packs for runs of this shape on 'cpu' or 'cuda'."""
-    compiled = work(run) >= COMPILE_WORK and compiler(device) is not None
+    ours = run.softmax_source is None  # foreign code may not compile
+    compiled = ours and work(run) >= COMPILE_WORK and compiler(device) is not None
     room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
     slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
     # A processor computes each slice of a batched product alike however many there are.

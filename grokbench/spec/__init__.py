@@ -13,8 +13,8 @@ from grokbench.spec.optimizer import OptimizerSpec as OptimizerSpec
 from grokbench.spec.plugins import Scalar as Scalar
 from grokbench.spec.plugins import Value as Value
 from grokbench.spec.run import ENGINE as ENGINE
-from grokbench.spec.run import SOFTMAXES as SOFTMAXES
 from grokbench.spec.run import RunSpec as RunSpec
+from grokbench.spec.softmax import SOFTMAXES as SOFTMAXES
 from grokbench.spec.task import MODULAR_TASKS as MODULAR_TASKS
 from grokbench.spec.task import MOST_ROWS as MOST_ROWS
 from grokbench.spec.task import TASKS as TASKS

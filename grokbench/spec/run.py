@@ -12,17 +12,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from grokbench.spec import fields
+from grokbench.spec import fields, softmax
 from grokbench.spec.criterion import GrokCriterion
-from grokbench.spec.errors import UsageError, choose, whole
+from grokbench.spec.errors import UsageError, whole
 from grokbench.spec.model import ModelSpec
 from grokbench.spec.optimizer import OptimizerSpec
 from grokbench.spec.task import TaskSpec
 
 # Part of every digest. Raise it when a change of the engine changes the numbers that a run produces.
 ENGINE = 3
-
-SOFTMAXES = ("softmax", "stablemax", "sparsemax")
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class RunSpec:
     `replica` numbers the run's random stream, from which the split, the initial weights, the batch order and
     the dropout masks come. The stream is the same for every softmax, model and optimizer, which is what pairs
     the arms of a comparison. `batch` is in rows; an epoch is as many full batches as the training rows hold,
-    in a new order each time, or the whole training set if it is smaller than a batch.
+    in a new order each time, or the whole training set if it is smaller than a batch. `softmax_source` is the
+    fingerprint of a softmax that is a plug-in, and follows from its name where it is not given.
     """
 
     task: TaskSpec
@@ -42,9 +41,12 @@ class RunSpec:
     criterion: GrokCriterion
     batch: int
     replica: int
+    softmax_source: str | None = None
 
     def __post_init__(self) -> None:
-        choose("softmax", self.softmax, SOFTMAXES)
+        if self.softmax_source is None:
+            object.__setattr__(self, "softmax", softmax.softmax(self.softmax))
+            object.__setattr__(self, "softmax_source", softmax.source(self.softmax))
         whole("batch", self.batch, 1)
         whole("replica", self.replica, 0)
 
@@ -79,7 +81,11 @@ def _digest(run: RunSpec, engine: int) -> str:
 
 
 # Fields that came later, by their spec. Where they are None, digests are as they were before.
-_LATER = {TaskSpec: ("sizes", "table"), OptimizerSpec: ("seen",)}
+_LATER: dict[type, tuple[str, ...]] = {
+    RunSpec: ("softmax_source",),
+    TaskSpec: ("sizes", "table"),
+    OptimizerSpec: ("seen",),
+}
 
 
 def _fields(spec: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def families() -> dict[str, Family]:
 def parse(text: str) -> TaskSpec:
     """`name`, `name(key=value, …)` or `package.module:Attribute(key=value, …)`, with `train_share` among the settings.
 
-    Raises `UsageError` for anything that does not parse, an unknown name or setting, and a function that gives no table.
+    Raises `UsageError` for anything that does not parse, an unknown name or setting, and what is no table.
     """
     name, given = plugins.split(TASK, text)
     share: Any = given.pop("train_share", None)
@@ -130,9 +130,7 @@ def _count(name: str, what: str, part: NDArray[np.int64], kind: str, declared: A
     count = needed if declared is None else declared
     whole(f"{kind} of the task {name}", count, 1)
     require(count >= needed, f"the task {name} has the {what} {needed - 1}, but declares {kind} = {count}")
-    require(
-        count <= MOST_ROWS, f"the task {name} has {kind} = {count}, at most {MOST_ROWS}: number its {what}s densely"
-    )
+    require(count <= MOST_ROWS, f"the task {name} has {kind} = {count}, at most {MOST_ROWS}: number them densely")
     return int(count)
 
 
