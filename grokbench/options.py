@@ -26,6 +26,7 @@ class Options:
     preset: str = DEFAULT_PRESET
     tasks: tuple[str, ...] = ()
     softmaxes: tuple[str, ...] = ()
+    model: str | None = None
     optimizers: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     protocols: tuple[str, ...] = (DEFAULT_PROTOCOL,)
@@ -58,6 +59,7 @@ OPTIONS = (
         "task", "tasks", "names", "SPEC", "only these tasks: the preset's by name, or others as 'module:Attribute(…)'"
     ),
     Option("softmax", "softmaxes", "names", "SPEC", "only these softmaxes: by name, or as 'module:Attribute(…)'"),
+    Option("model", "model", "text", "SPEC", "another than the preset's: 'mlp(…)', 'module:Attribute(…)'"),
     Option(
         "optimizer",
         "optimizers",

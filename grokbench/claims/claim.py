@@ -11,7 +11,17 @@ from typing import NamedTuple
 from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
 from grokbench.claims.question import Question
-from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose, registry
+from grokbench.spec import (
+    GrokCriterion,
+    ModelSpec,
+    ModuleSpec,
+    OptimizerSpec,
+    RunSpec,
+    TaskSpec,
+    UsageError,
+    choose,
+    registry,
+)
 from grokbench.spec.plugins import SOFTMAX, TASK
 from grokbench.spec.softmax import SOFTMAXES, softmax
 
@@ -79,7 +89,7 @@ class Claim(Question):
     baseline: Arm
     candidate: Arm
     cells: tuple[Cell, ...]
-    model: ModelSpec
+    model: ModelSpec | ModuleSpec
     criterion: GrokCriterion
     batch: int
     replicas: int
@@ -155,7 +165,12 @@ class Audit(Question):
 
 @functools.lru_cache(maxsize=1 << 14)  # so that the digest of each is computed once
 def _runs(
-    cell: Cell, arm: Arm, model: ModelSpec, criterion: GrokCriterion, batch: int, replicas: range | tuple[int, ...]
+    cell: Cell,
+    arm: Arm,
+    model: ModelSpec | ModuleSpec,
+    criterion: GrokCriterion,
+    batch: int,
+    replicas: range | tuple[int, ...],
 ) -> tuple[RunSpec, ...]:
     softmax = arm.softmax or cell.softmax
     return tuple(RunSpec(cell.task, softmax, model, arm.optimizer, criterion, batch, r) for r in replicas)

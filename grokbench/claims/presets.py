@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from grokbench.claims.protocols import Grid
-from grokbench.spec import GrokCriterion, ModelSpec, TaskSpec, choose, task
+from grokbench.spec import GrokCriterion, ModelSpec, ModuleSpec, TaskSpec, choose, task
+from grokbench.spec.model import parse
 
 # Named here, so that a new task or softmax changes no published table.
 _SEVEN = ("add", "sub", "mul", "div", "exp", "gcd", "parity")
@@ -27,7 +28,7 @@ class Preset:
     summary: str
     tasks: tuple[TaskSpec, ...]
     softmaxes: tuple[str, ...]
-    model: ModelSpec
+    model: ModelSpec | ModuleSpec
     batch: int
     criterion: GrokCriterion
     replicas: int
@@ -35,6 +36,11 @@ class Preset:
     arms: tuple[str, ...] = ("adamw", "muon")  # the baseline first
     grid: Grid = _GRID
     asserted: tuple[str, ...] = ("muon-before-adamw",)  # claims whose refutation is a failure
+
+    @property
+    def transformer(self) -> ModelSpec:
+        """What `transformer` stands for here."""
+        return self.model if isinstance(self.model, ModelSpec) else ModelSpec()
 
 
 def _tasks(modulus: int) -> tuple[TaskSpec, ...]:
@@ -86,6 +92,7 @@ _SMOKE = replace(
 PRESETS = {preset.name: preset for preset in (_SMOKE, _CI, _PAPER)}
 
 
-def get(name: str) -> Preset:
-    """The preset of this name. Raises `UsageError` that lists them."""
-    return PRESETS[choose("preset", name, tuple(PRESETS))]
+def get(name: str, model: str | None = None) -> Preset:
+    """The preset of this name, with another model if one is asked for. Raises `UsageError` that lists the choices."""
+    preset = PRESETS[choose("preset", name, tuple(PRESETS))]
+    return replace(preset, model=parse(model, preset.transformer)) if model else preset

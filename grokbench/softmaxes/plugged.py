@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grokbench.numerics.frame import unchanged
+from grokbench.numerics.foreign import foreign
 from grokbench.softmaxes.table import SOFTMAX, Softmax
 from grokbench.spec import UsageError, plugins
 
@@ -63,7 +62,7 @@ class _Guarded:
 
     def _called(self, shape: torch.Size, *arguments: Tensor) -> Tensor:
         """Its result. Raises `UsageError` if that has another shape."""
-        with _foreign(self._text, arguments[0].device):
+        with foreign(plugins.SOFTMAX, self._text, 0, arguments[0].device):
             out = self._function(*arguments)
         if not isinstance(out, Tensor) or out.shape != shape:
             what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"type {type(out).__name__}"
@@ -108,16 +107,6 @@ class _Loss(_Guarded):
         leaf = scores.clone().requires_grad_()
         with torch.enable_grad():
             losses = self._called(labels.shape, leaf, labels)
-            with _foreign(self._text, scores.device):
+            with foreign(plugins.SOFTMAX, self._text, 0, scores.device):
                 (slope,) = torch.autograd.grad(losses.sum(), leaf)
         return losses.detach(), slope
-
-
-@contextmanager
-def _foreign(text: str, device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        (torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed)(0)
-        with plugins.blamed(plugins.SOFTMAX, text, "failed"), unchanged() as changes:
-            yield
-    if changes:
-        raise UsageError(f"the softmax {text} changed torch's global settings: {', '.join(changes)}")

@@ -8,6 +8,7 @@ from grokbench.spec.errors import machine_failed as machine_failed
 from grokbench.spec.model import ALIGNMENT as ALIGNMENT
 from grokbench.spec.model import DTYPES as DTYPES
 from grokbench.spec.model import ModelSpec as ModelSpec
+from grokbench.spec.model import ModuleSpec as ModuleSpec
 from grokbench.spec.optimizer import RATES as RATES
 from grokbench.spec.optimizer import OptimizerSpec as OptimizerSpec
 from grokbench.spec.plugins import Scalar as Scalar

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokbench.spec.errors import UsageError, choose
+from grokbench.spec.errors import UsageError, choose, out_of_memory
 from grokbench.spec.fields import frozen
 from grokbench.spec.foreign import imported, no_exit
 
@@ -123,7 +123,7 @@ def blamed(kind: Kind, name: str, when: str) -> Iterator[None]:
         with no_exit():
             yield
     except (Exception, SystemExit) as error:
-        if isinstance(error, UsageError | MemoryError):
+        if isinstance(error, UsageError) or out_of_memory(error):
             raise
         what = f"{type(error).__name__}: {error}{place(error)}"
         raise UsageError(f"the {kind.name} {name} {when}: {what}") from error

@@ -15,7 +15,7 @@ from typing import Any
 from grokbench.spec import fields, softmax
 from grokbench.spec.criterion import GrokCriterion
 from grokbench.spec.errors import UsageError, whole
-from grokbench.spec.model import ModelSpec
+from grokbench.spec.model import ModelSpec, ModuleSpec
 from grokbench.spec.optimizer import OptimizerSpec
 from grokbench.spec.task import TaskSpec
 
@@ -36,7 +36,7 @@ class RunSpec:
 
     task: TaskSpec
     softmax: str
-    model: ModelSpec
+    model: ModelSpec | ModuleSpec
     optimizer: OptimizerSpec
     criterion: GrokCriterion
     batch: int
@@ -54,6 +54,12 @@ class RunSpec:
     def digest(self) -> str:
         """32 hexadecimal characters; equal for equal specs, on every machine."""
         return _digest(self, ENGINE)
+
+    @property
+    def transformer(self) -> ModelSpec:
+        """The sizes of the built-in transformer, where the model is that."""
+        assert isinstance(self.model, ModelSpec), f"{self.model} is no transformer of ours"
+        return self.model
 
     @property
     def key(self) -> int:
@@ -80,19 +86,22 @@ def _digest(run: RunSpec, engine: int) -> str:
     return _hash({"engine": engine, **_fields(run)}, 16).hex()
 
 
-# Fields that came later, by their spec. Where they are None, digests are as they were before.
-_LATER: dict[type, tuple[str, ...]] = {
-    RunSpec: ("softmax_source",),
-    TaskSpec: ("sizes", "table"),
-    OptimizerSpec: ("seen",),
+# Fields that came later, by their spec, with the values at which digests are as they were before.
+_LATER: dict[type, dict[str, Any]] = {
+    RunSpec: {"softmax_source": None},
+    TaskSpec: {"sizes": None, "table": None},
+    ModelSpec: {"norms": True},
+    OptimizerSpec: {"seen": None},
 }
 
 
 def _fields(spec: Any) -> dict[str, Any]:
-    """The fields of a spec by name, and those of specs in it, without what came later and is None."""
+    """The fields of a spec by name, and those of specs in it, without what came later and is as before."""
     found = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    kept = {name: value for name, value in found.items() if value is not None or name not in _LATER.get(type(spec), ())}
-    return {name: _fields(value) if dataclasses.is_dataclass(value) else value for name, value in kept.items()}
+    for name, before in _LATER.get(type(spec), {}).items():
+        if found[name] == before:
+            del found[name]
+    return {name: _fields(value) if dataclasses.is_dataclass(value) else value for name, value in found.items()}
 
 
 def _hash(content: dict[str, Any], size: int) -> bytes:
