@@ -11,7 +11,7 @@ from documents import PAGES
 
 from grokbench import cli
 from grokbench.conformance import CheckOutcome, examine
-from grokbench.spec import registry
+from grokbench.spec import plugins, registry
 
 EXAMPLE = PAGES["your-optimizer"].partition("## A worked example")[2]
 SOURCE, TESTS = re.findall(r"```python\n(.*?)```", EXAMPLE, re.S)[:2]
@@ -48,7 +48,7 @@ def tested(repository, pytester, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def call(source, *options):
-        registry._fingerprint.cache_clear()
+        plugins.fingerprint_of.cache_clear()
         (repository / "polar.py").write_text(source)
         monkeypatch.chdir(repository)
         return pytester.runpytest_inprocess(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, import_from_here, output, training_options
+from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, declared, import_from_here, output, training_options
 
 if TYPE_CHECKING:
     from grokbench.gates import Request
@@ -38,6 +38,7 @@ def setting_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="smoke, ci or paper (default: the file's, or smoke)")
     parser.add_argument("--task", help="only these tasks of the preset", **MANY)
     parser.add_argument("--softmax", help="only these softmaxes of the preset", **MANY)
+    declared(parser, "model")
     parser.add_argument("--budget", type=int, metavar="N", help="epochs of a run (default: the preset's)")
 
 
@@ -50,6 +51,7 @@ def request_of(options: argparse.Namespace, **more: Any) -> Request:
         "preset": options.preset,
         "tasks": tuple(options.task),
         "softmaxes": tuple(options.softmax),
+        "model": options.model,
         "budget": options.budget,
         "store": Path(options.store).absolute(),
         "device": options.device,

@@ -24,7 +24,9 @@ FORMULAS = {
 
 
 def _list_tasks() -> list[tuple[str, str]]:
+    from grokbench import tasks
     from grokbench.claims.presets import PRESETS
+    from grokbench.spec.plugins import TASK
 
     def describe(name: str) -> str:
         sizes: dict[str, list[str]] = {}
@@ -36,7 +38,12 @@ def _list_tasks() -> list[tuple[str, str]]:
         where = "; ".join(f"{size} in {' and '.join(names)}" for size, names in sizes.items())
         return f"{FORMULAS[name]}; {TRAIN_SHARE[name]:.0%} of the rows for training\n{where}"
 
-    return [(name, describe(name)) for name in TRAIN_SHARE]
+    rows = [(name, describe(name)) for name in TRAIN_SHARE]
+    for name, family in tasks.families().items():
+        spec = tasks.parse(name)
+        rows.append((name, f"{family.summary}; {spec.rows} rows as {spec.name}; {family.train_share:.0%} for training"))
+    rows += [(name, "registered by a package") for name in TASK.names()]
+    return [*rows, ("package.module:Attribute(key=value, …)", "a function that returns questions and answers")]
 
 
 def _list_softmaxes() -> list[tuple[str, str]]:
@@ -45,7 +52,14 @@ def _list_softmaxes() -> list[tuple[str, str]]:
         "stablemax": "s(z) over its sum, s = z + 1 or 1/(1 − z) below zero; cross-entropy",
         "sparsemax": "projection of z on the simplex; Fenchel–Young loss",
     }
-    return [(name, formula[name]) for name in SOFTMAXES]
+    from grokbench.spec.plugins import SOFTMAX
+
+    rows = [(name, formula[name]) for name in SOFTMAXES]
+    rows += [(name, "registered by a package") for name in SOFTMAX.names()]
+    return [
+        *rows,
+        ("package.module:Attribute(key=value, …)", "what has probabilities and a loss, or makes it"),
+    ]
 
 
 def _list_optimizers() -> list[tuple[str, str]]:

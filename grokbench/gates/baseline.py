@@ -153,6 +153,7 @@ def save(
         "version": VERSION,
         "engine": ENGINE,
         "preset": setting.preset.name,
+        "model": setting.model,
         "budget": setting.budget,
         "device": setting.device,
         "cells": [[cell.task.name, cell.softmax] for cell in setting.cells],

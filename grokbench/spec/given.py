@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from grokbench.spec import plugins
 from grokbench.spec.errors import UsageError
 from grokbench.spec.optimizer import OptimizerSpec
 
@@ -171,9 +172,7 @@ def _origin(module: types.ModuleType) -> str:
     places = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     if file is None or any(Path(file).is_relative_to(place) for place in places):
         return ""
-    from grokbench.spec.registry import _fingerprint
-
-    return f"# {_fingerprint(module.__name__)}\n"
+    return f"# {plugins.fingerprint_of(module.__name__)}\n"
 
 
 def _plain(value: Any) -> bool:

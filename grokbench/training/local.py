@@ -18,10 +18,10 @@ from grokbench.engine import sizing
 from grokbench.engine.ensemble import shape
 from grokbench.engine.pack import Pack, Running, Slot
 from grokbench.numerics.frame import numerics
-from grokbench.optim.adapter import out_of_memory
 from grokbench.records import provenance
 from grokbench.records.store import Record, Store
 from grokbench.spec import RunSpec, UsageError, choose
+from grokbench.spec.errors import out_of_memory
 
 DEVICES = ("auto", "cpu", "cuda")
 WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here

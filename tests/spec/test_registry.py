@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench.claims.presets import PRESETS
-from grokbench.spec import OptimizerSpec, UsageError, registry
+from grokbench.spec import OptimizerSpec, UsageError
 from grokbench.spec.registry import BUILT_IN, SCALES, load, names, parse
 
 PLUGIN = """
@@ -294,7 +294,7 @@ def test_a_fingerprint_needs_no_syntax(plugin: str, tmp_path: Path) -> None:
     found = []
     for content in (b"\0\x7fELF", b"def"):
         fast.write_bytes(content)
-        registry._fingerprint.cache_clear()
+        plugins.fingerprint_of.cache_clear()
         found.append(parse(f"{plugin}:X").fingerprint)
     assert None not in found
     assert found[0] != found[1]
