@@ -11,6 +11,7 @@ wait for. It runs no kernels of its own, no CUDA graphs and no cuBLAS, so it say
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
+from grokbench.engine import sizing
 from grokbench.numerics.kernels import choice
 
 CUDA = torch.device("cuda", 0)
@@ -115,6 +117,22 @@ class Pretended(torch.Tensor):
         return torch.Tensor.to(self, *rest, **kwargs) if rest or kwargs else self
 
 
+class Event:
+    """A moment, since everything has been computed when it is recorded."""
+
+    def __init__(self, *, enable_timing: bool = False) -> None:
+        self.at = 0.0
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        Pretended.mode.waits += 1
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1000 * (end.at - self.at)
+
+
 class PretendedCuda(TorchDispatchMode):
     """While it is entered, torch says that there is one GPU, and tensors are made there where that is asked for."""
 
@@ -135,9 +153,14 @@ class PretendedCuda(TorchDispatchMode):
             "get_rng_state": lambda device: torch.zeros(16, dtype=torch.uint8),
             "set_rng_state": lambda state, device: None,
             "synchronize": self._synchronize,
+            "Event": Event,
+            "mem_get_info": lambda *device: (4 << 30, 8 << 30),
+            "empty_cache": lambda: None,
         }
         self._patches: list[Any] = [mock.patch.object(torch.cuda, name, value) for name, value in says.items()]
-        self._patches.append(mock.patch.object(choice, "_installed", return_value=False))  # kernels need a driver
+        # Kernels and compiled steps need a driver.
+        self._patches.append(mock.patch.object(choice, "_installed", return_value=False))
+        self._patches.append(mock.patch.object(sizing, "compiler", return_value=None))
         for patch in self._patches:
             patch.start()
         Pretended.mode = self

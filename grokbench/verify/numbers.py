@@ -48,7 +48,7 @@ def products(device: torch.device) -> str:
 def bits(device: torch.device) -> str:
     """Random bits: published answers, and those of the processor."""
     for counter, key, known in KNOWN:
-        c, k = (tuple(torch.tensor([word], device=device) for word in words) for words in (counter, key))
+        c, k = (tuple(torch.tensor([word]).to(device) for word in words) for words in (counter, key))
         drawn = tuple(int(word) for word in rng.philox(c, k))  # type: ignore[arg-type]
         if drawn != known:
             raise FaultError(f"Philox gives {drawn[0]:08x} … for a published counter, not {known[0]:08x} …")

@@ -43,12 +43,13 @@ class Attention(nn.Module):
 
 
 def rotary(x: Tensor) -> Tensor:
-    """Multiply pairs (i, i + K/2) of x (B, H, T, K), as complex numbers, by exp(i·position·rate)."""
+    """Turn pairs (i, i + K/2) of x (B, H, T, K) by position · rate (Su et al. 2021, arXiv 2104.09864)."""
     half = x.shape[-1] // 2
     rates = torch.tensor([10000 ** (-i / half) for i in range(half)], dtype=torch.float64)
     angles = torch.arange(x.shape[2], dtype=torch.float64)[:, None] * rates
-    turned = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.exp(1j * angles).to(x.device)
-    return torch.cat((turned.real, turned.imag), -1).to(x)
+    cos, sin = (table.to(x.device, x.dtype) for table in (angles.cos(), angles.sin()))
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
 class FeedForward(nn.Module):

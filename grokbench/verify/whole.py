@@ -91,7 +91,8 @@ def plain_loop(run: RunSpec, device: torch.device) -> Callable[[], None]:
     """An epoch of training as most would write it: one replica, torch's own module, loss and optimizer."""
     from grokbench.engine.data import generate
 
-    model = plain.Transformer(replace(run.model, dropout=0.0), run.task.vocabulary, run.task.classes).to(device)
+    with device:
+        model = plain.Transformer(replace(run.model, dropout=0.0), run.task.vocabulary, run.task.classes)
     steppers = plain.optimizers(run, model)
     tokens, labels = (x.to(device) for x in generate(run.task))
     rows = torch.randperm(run.task.rows)[: run.task.train_rows].to(device)
