@@ -225,18 +225,23 @@ def throughput(setting: Setting) -> Iterator[Row]:
             steps = max(1, run.task.train_rows // run.batch)
             plain = steps / (microseconds(plain_loop(run, setting.device), setting) * 1e-6)
             yield {"preset": preset, "optimizer": name, "replicas": 1, "form": "plain loop", "steps a second": plain}
-            for compile in (False, True):
-                yield from _scaled(run, steps, plain, setting, compile, {"preset": preset, "optimizer": name})
+            for form in ("eager", "graph", "compiled graph"):
+                names = {"preset": preset, "optimizer": name, "form": form}
+                yield from _scaled(run, steps, plain, setting, names)
 
 
-def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, compile: bool, names: Row) -> Iterator[Row]:
-    form = "compiled" if compile else "eager"
-    if compile and (setting.device.type != "cuda" or sizing.compiler("cuda") is None):
-        return  # on a processor that takes minutes
+def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row) -> Iterator[Row]:
+    """In one form: launched step by step, as a recorded graph of an epoch, or with a compiled step in such a graph."""
+    form, on_gpu = names["form"], setting.device.type == "cuda"
+    if form != "eager" and not on_gpu:
+        return  # there are no graphs on a processor, and compiling takes minutes
+    compile = form == "compiled graph"
+    if compile and sizing.compiler("cuda") is None:
+        return
     seconds = 0.0  # of a call with one replica, as far as is known
     for replicas in setting.replicas:
         setting.check()
-        row = {**names, "replicas": replicas, "form": form}
+        row = {**names, "replicas": replicas}
         if 4 * seconds * replicas > setting.left():
             yield {**row, "not measured": f"about {4 * seconds * replicas:.0f} s, and {setting.left():.0f} s are left"}
             return
@@ -244,7 +249,7 @@ def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, compile: b
             yield {**row, "not measured": f"about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"}
             return
         try:
-            ensemble = Ensemble(run, replicas, setting.device, compile=compile)
+            ensemble = Ensemble(run, replicas, setting.device, compile=compile, graphs=form != "eager")
             for slot in range(replicas):
                 ensemble.load(slot, replace(run, replica=slot))
             call = microseconds(ensemble.train, setting) * 1e-6

@@ -26,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "threads": bits.threads,
     "processes": bits.process,
     "twice": bits.twice,
+    "graphs": whole.graphs,
     "compiled": whole.compiled,
     "verdict": whole.verdict,
     "throughput": whole.throughput,

@@ -41,9 +41,11 @@ def named(run: RunSpec) -> str:
     return f"{run.optimizer.name}{chosen} under {run.softmax}"
 
 
-def loaded(runs: Mapping[int, RunSpec], slots: int, device: torch.device, *, compile: bool = False) -> Ensemble:
+def loaded(
+    runs: Mapping[int, RunSpec], slots: int, device: torch.device, *, compile: bool = False, graphs: bool = True
+) -> Ensemble:
     """An ensemble of so many slots with these runs in theirs; the others are empty."""
-    ensemble = Ensemble(next(iter(runs.values())), slots, device, compile=compile)
+    ensemble = Ensemble(next(iter(runs.values())), slots, device, compile=compile, graphs=graphs)
     for slot, run in runs.items():
         ensemble.load(slot, run)
     return ensemble

@@ -20,6 +20,7 @@ from grokbench.verdicts.verdict import Status
 from grokbench.verify import plain
 from grokbench.verify.finding import FaultError, UnseenError
 from grokbench.verify.runs import DEEP, OPTIMIZERS, SLOTS, a_run, loaded, named, replicas, state
+from grokbench.verify.runs import cases as cases_of_runs
 
 ROUNDING = 1e-3  # that float32 weights may differ by after an epoch, if only roundings differ
 FASTER = 1.5  # times the plain loop, in replica-steps a second; one slow moment must not fail it
@@ -49,6 +50,24 @@ def compiled(device: torch.device) -> str:
             raise FaultError(f"{named(run)}: compiled, the weights differ by {error:.1e} from the eager ones")
         worst = max(worst, error)
     return f"{len(OPTIMIZERS)} compiled steps give the eager ones' weights, to {worst:.0e}, and the same bits twice"
+
+
+def graphs(device: torch.device) -> str:
+    """On CUDA, epochs that were recorded as graphs against those that are launched step by step."""
+    if device.type != "cuda":
+        raise UnseenError("graphs are of CUDA alone")
+    for run in (found := cases_of_runs()):
+        made = []
+        for recorded in (False, True):
+            ensemble = loaded(dict(enumerate(replicas(run, 3))), 3, device, graphs=recorded)
+            for epoch in range(4):
+                if epoch == 2:
+                    ensemble.load(0, replicas(run, 4)[3])
+                ensemble.advance(16)
+            made.append(torch.stack([state(ensemble, slot) for slot in range(3)]))
+        if not torch.equal(*made):
+            raise FaultError(f"{named(run)}: recorded as a graph, an epoch has other bits")
+    return f"{len(found)} runs have the same bits recorded as graphs and launched step by step"
 
 
 def verdict(device: torch.device, preset: str = "smoke") -> str:

@@ -9,6 +9,7 @@ import json
 import pytest
 import tiny
 import torch
+from pretend_cuda import Graph, PretendedCuda
 
 from grokbench import cli
 from grokbench.claims import presets
@@ -179,9 +180,21 @@ def test_a_plain_loop_learns(monkeypatch):
     assert seen[-1] < 0.5 * seen[0]
 
 
-def test_compiled_steps_are_compared_on_cuda_alone():
+@pytest.mark.parametrize("check", [whole.compiled, whole.graphs])
+def test_compiled_steps_and_graphs_are_compared_on_cuda_alone(check):
     with pytest.raises(UnseenError):
-        whole.compiled(CPU)
+        check(CPU)
+
+
+def test_a_graph_that_does_something_else_is_found(monkeypatch):
+    small = dataclasses.replace(runs.PLAIN, width=16, heads=2, feed_forward=16)
+    monkeypatch.setattr(whole, "cases_of_runs", lambda: [runs.a_run(small, runs.OPTIMIZERS[2], "softmax", p=5)])
+    with PretendedCuda() as gpu:
+        assert "1 runs have the same bits" in whole.graphs(torch.device("cuda"))
+        assert len(gpu.graphs) == 1
+        monkeypatch.setattr(Graph, "replay", lambda graph: None)
+        with pytest.raises(FaultError, match="sgd under softmax: recorded as a graph"):
+            whole.graphs(torch.device("cuda"))
 
 
 def test_findings_say_what_was_seen():
