@@ -13,6 +13,8 @@ changed. It runs no kernels of its own and no cuBLAS, so it says nothing of thei
 from __future__ import annotations
 
 import contextlib
+import importlib
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -201,11 +203,41 @@ def recording(graph: Graph) -> Iterator[None]:
             whole.copy_(content)
 
 
-class PretendedCuda(TorchDispatchMode):
-    """While it is entered, torch says that there is one GPU, and tensors are made there where that is asked for."""
+KERNELS = {
+    "losses": ("_stablemax", "_sparsemax"),
+    "newton_schulz": ("_kernel",),
+    "random": ("_words", "_kept"),
+}
 
-    def __init__(self) -> None:
+
+class Launched:
+    """A Triton kernel: one launch. In Triton's interpreter it computes; elsewhere it leaves its outputs unwritten."""
+
+    def __init__(self, mode: PretendedCuda, name: str, kernel: Any) -> None:
+        self._mode, self._name, self._kernel = mode, name, kernel
+
+    def __getitem__(self, grid: Any) -> Any:
+        def launch(*args: Any, **settings: Any) -> None:
+            others = [a for a in args if isinstance(a, torch.Tensor) and not isinstance(a, Pretended)]
+            if others:
+                raise RuntimeError(f"{self._name}: a pointer to the processor's memory")
+            self._mode.calls[f"triton.{self._name}"] += 1
+            if os.environ.get("TRITON_INTERPRET") == "1":
+                with torch._C._DisableTorchDispatch():
+                    self._kernel[grid](*map(_inner, args), **settings)
+
+        return launch
+
+
+class PretendedCuda(TorchDispatchMode):
+    """While it is entered, torch says that there is one GPU, and tensors are made there where that is asked for.
+
+    kernels: Triton's are launched, too. They cannot be recorded in a graph here.
+    """
+
+    def __init__(self, *, kernels: bool = False) -> None:
         super().__init__()
+        self.kernels = kernels
         self.calls: Counter[str] = Counter()
         self.waits = 0
         self.graph: Graph | None = None  # that is being recorded
@@ -234,7 +266,9 @@ class PretendedCuda(TorchDispatchMode):
         }
         self._patches: list[Any] = [mock.patch.object(torch.cuda, name, value) for name, value in says.items()]
         # Kernels and compiled steps need a driver.
-        self._patches.append(mock.patch.object(choice, "_installed", return_value=False))
+        self._patches.append(mock.patch.object(choice, "_installed", return_value=self.kernels))
+        if self.kernels:
+            self._patches += self._launched()
         self._patches.append(mock.patch.object(sizing, "compiler", return_value=None))
         for patch in self._patches:
             patch.start()
@@ -246,6 +280,14 @@ class PretendedCuda(TorchDispatchMode):
         super().__exit__(*error)
         for patch in self._patches:
             patch.stop()
+
+    def _launched(self) -> list[Any]:
+        """Patches that take Triton's kernels to the processor."""
+        found = []
+        for module, names in KERNELS.items():
+            home = importlib.import_module(f"grokbench.numerics.kernels.{module}")
+            found += [mock.patch.object(home, name, Launched(self, name, getattr(home, name))) for name in names]
+        return found
 
     def _synchronize(self, *device: Any) -> None:
         self.wait()
