@@ -69,7 +69,7 @@ def main() -> None:
     ensemble = Ensemble(run, options.replicas, torch.device("cpu"))
     for slot in range(options.replicas):
         ensemble.load(slot, replace(run, replica=slot))
-    rows = ensemble._train[:, : run.batch].clone()
+    (batch,) = ensemble._batches(ensemble._train[:, : run.batch])
     parameters = ensemble._weights.flat.shape[1]
     clock = Clock(
         options.replicas, run.batch, run.transformer.width, run.transformer.feed_forward, run.task.classes, parameters
@@ -77,11 +77,11 @@ def main() -> None:
     steps, parts = [], defaultdict(list)
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        ensemble._step(rows)
+        ensemble._step(batch)
         steps.append(time.perf_counter() - began)
         clock.seconds.clear()
         with clock:
-            ensemble._step(rows)
+            ensemble._step(batch)
         for part, seconds in clock.seconds.items():
             parts[part].append(seconds)
     medians = {part: statistics.median(seconds) / options.replicas for part, seconds in parts.items()}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from reference import Transformer
 from torch import Tensor, nn
 
 from grokbench.spec import ModelSpec
+from grokbench.verify.plain import Transformer
 
 
 def reference(vocabulary: int, classes: int, positions: int, **sizes: Any) -> nn.Module:

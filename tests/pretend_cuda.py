@@ -5,13 +5,19 @@
         ...
     gpu.launches, gpu.waits
 
-It finds tensors that were left on the wrong device, and counts what a GPU would launch and what the processor would
-wait for. It runs no kernels of its own, no CUDA graphs and no cuBLAS, so it says nothing of their bits.
+It finds tensors that were left on the wrong device, counts what a GPU would launch and what the processor would wait
+for, and records and replays graphs: inside a recording nothing may wait or come from the processor, and nothing is
+changed. It runs no kernels of its own and no cuBLAS, so it says nothing of their bits.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import os
+import time
 from collections import Counter
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -20,6 +26,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
+from grokbench.engine import sizing
 from grokbench.numerics.kernels import choice
 
 CUDA = torch.device("cuda", 0)
@@ -88,7 +95,7 @@ class Pretended(torch.Tensor):
         return cls.mode.run(func, args, kwargs or {})
 
     def _wait(self) -> torch.Tensor:
-        self.mode.waits += 1
+        self.mode.wait()
         return self.inner.detach().clone()
 
     def cpu(self) -> torch.Tensor:
@@ -96,6 +103,9 @@ class Pretended(torch.Tensor):
 
     def tolist(self) -> Any:
         return self._wait().tolist()
+
+    def record_stream(self, stream: Any) -> None:
+        """Nothing is freed here before its time."""
 
     def numpy(self) -> Any:
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
@@ -115,13 +125,123 @@ class Pretended(torch.Tensor):
         return torch.Tensor.to(self, *rest, **kwargs) if rest or kwargs else self
 
 
-class PretendedCuda(TorchDispatchMode):
-    """While it is entered, torch says that there is one GPU, and tensors are made there where that is asked for."""
+class Event:
+    """A moment, since everything has been computed when it is recorded."""
+
+    def __init__(self, *, enable_timing: bool = False) -> None:
+        self.at = 0.0
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        Pretended.mode.wait()
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1000 * (end.at - self.at)
+
+
+class Stream:
+    """Everything is done in order, so streams have nothing to wait for."""
+
+    def wait_stream(self, stream: Stream) -> None:
+        """It has been done."""
+
+
+class Graph:
+    """Operations that were recorded instead of run, to be run again on the same tensors."""
 
     def __init__(self) -> None:
+        self.tape: list[tuple[Any, Any, Any, Any]] = []
+        self.before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # what was written to, and its content
+        self.made: set[int] = set()
+
+    def note(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Keep what an operation will write to, since recording changes nothing."""
+        names = {a.name: a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments}
+        values = {**dict(zip(names, args, strict=False)), **kwargs}
+        for name, writes in names.items():
+            for tensor in tree_iter(values.get(name)) if writes else ():
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in self.before and storage.data_ptr() not in self.made:
+                    whole = torch.empty(0, dtype=tensor.dtype).set_(storage)
+                    self.before[storage.data_ptr()] = whole, whole.clone()
+
+    def add(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        given = {t.untyped_storage().data_ptr() for t in tree_iter((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for tensor in tree_iter(out):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in given:
+                self.made.add(tensor.untyped_storage().data_ptr())
+        self.tape.append((func, args, kwargs, out))
+
+    def replay(self) -> None:
+        """Run it, as one launch."""
+        Pretended.mode.calls["aten.graph"] += 1
+        with torch._C._DisableTorchDispatch(), torch.no_grad():
+            for func, args, kwargs, out in self.tape:
+                for new, old in zip(tree_iter(func(*args, **kwargs)), tree_iter(out), strict=True):
+                    if isinstance(new, torch.Tensor) and new.data_ptr() != old.data_ptr():
+                        old.copy_(new)
+
+    @property
+    def nodes(self) -> int:
+        """Launches that a replay saves the processor."""
+        return sum(str(func).split(".")[1] not in FREE for func, *_ in self.tape)
+
+
+@contextlib.contextmanager
+def recording(graph: Graph) -> Iterator[None]:
+    """`torch.cuda.graph`: what is done inside is recorded, and must wait for nothing."""
+    mode = Pretended.mode
+    mode.graph = graph
+    mode.graphs.append(graph)
+    try:
+        yield
+    finally:
+        mode.graph = None
+        for whole, content in graph.before.values():
+            whole.copy_(content)
+
+
+KERNELS = {
+    "losses": ("_stablemax", "_sparsemax"),
+    "newton_schulz": ("_kernel",),
+    "random": ("_words", "_kept"),
+}
+
+
+class Launched:
+    """A Triton kernel: one launch. In Triton's interpreter it computes; elsewhere it leaves its outputs unwritten."""
+
+    def __init__(self, mode: PretendedCuda, name: str, kernel: Any) -> None:
+        self._mode, self._name, self._kernel = mode, name, kernel
+
+    def __getitem__(self, grid: Any) -> Any:
+        def launch(*args: Any, **settings: Any) -> None:
+            others = [a for a in args if isinstance(a, torch.Tensor) and not isinstance(a, Pretended)]
+            if others:
+                raise RuntimeError(f"{self._name}: a pointer to the processor's memory")
+            self._mode.calls[f"triton.{self._name}"] += 1
+            if os.environ.get("TRITON_INTERPRET") == "1":
+                with torch._C._DisableTorchDispatch():
+                    self._kernel[grid](*map(_inner, args), **settings)
+
+        return launch
+
+
+class PretendedCuda(TorchDispatchMode):
+    """While it is entered, torch says that there is one GPU, and tensors are made there where that is asked for.
+
+    kernels: Triton's are launched, too. They cannot be recorded in a graph here.
+    """
+
+    def __init__(self, *, kernels: bool = False) -> None:
         super().__init__()
+        self.kernels = kernels
         self.calls: Counter[str] = Counter()
         self.waits = 0
+        self.graph: Graph | None = None  # that is being recorded
+        self.graphs: list[Graph] = []
 
     def __enter__(self) -> PretendedCuda:
         torch._C._ensureCUDADeviceGuardSet()
@@ -135,9 +255,21 @@ class PretendedCuda(TorchDispatchMode):
             "get_rng_state": lambda device: torch.zeros(16, dtype=torch.uint8),
             "set_rng_state": lambda state, device: None,
             "synchronize": self._synchronize,
+            "Event": Event,
+            "Stream": Stream,
+            "stream": contextlib.nullcontext,
+            "current_stream": lambda *device: Stream(),
+            "CUDAGraph": Graph,
+            "graph": recording,
+            "mem_get_info": lambda *device: (4 << 30, 8 << 30),
+            "empty_cache": lambda: None,
         }
         self._patches: list[Any] = [mock.patch.object(torch.cuda, name, value) for name, value in says.items()]
-        self._patches.append(mock.patch.object(choice, "_installed", return_value=False))  # kernels need a driver
+        # Kernels and compiled steps need a driver.
+        self._patches.append(mock.patch.object(choice, "_installed", return_value=self.kernels))
+        if self.kernels:
+            self._patches += self._launched()
+        self._patches.append(mock.patch.object(sizing, "compiler", return_value=None))
         for patch in self._patches:
             patch.start()
         Pretended.mode = self
@@ -149,7 +281,21 @@ class PretendedCuda(TorchDispatchMode):
         for patch in self._patches:
             patch.stop()
 
+    def _launched(self) -> list[Any]:
+        """Patches that take Triton's kernels to the processor."""
+        found = []
+        for module, names in KERNELS.items():
+            home = importlib.import_module(f"grokbench.numerics.kernels.{module}")
+            found += [mock.patch.object(home, name, Launched(self, name, getattr(home, name))) for name in names]
+        return found
+
     def _synchronize(self, *device: Any) -> None:
+        self.wait()
+
+    def wait(self) -> None:
+        """The processor waits for the GPU. Raises `RuntimeError` within a recording, as CUDA does."""
+        if self.graph:
+            raise RuntimeError("operation not permitted when stream is capturing")
         self.waits += 1
 
     @property
@@ -175,10 +321,16 @@ class PretendedCuda(TorchDispatchMode):
         if to_cuda:
             self.calls[str(func)] += 1
         known = {id(t.inner): t for t in ours}
-        out = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
-        if func is aten._local_scalar_dense.default:
-            self.waits += bool(ours)
-            return out
+        given, named = tree_map(_inner, args), tree_map(_inner, kwargs)
+        if func is aten._local_scalar_dense.default and ours:
+            self.wait()
+        if self.graph and to_cuda:
+            if others or (func in MOVES and not ours):
+                raise RuntimeError(f"{func}: a copy from the processor is not permitted when stream is capturing")
+            self.graph.note(func, given, named)
+        out = func(*given, **named)
+        if self.graph and to_cuda:
+            self.graph.add(func, given, named, out)
 
         def wrap(result: Any) -> Any:
             if not to_cuda or not isinstance(result, torch.Tensor):

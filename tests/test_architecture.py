@@ -21,7 +21,7 @@ ROOMS = [
     {"cli"},
     {"plugin", "suite"},
     {"api"},
-    {"report", "testing"},
+    {"report", "testing", "verify"},
     {"gates", "perf", "conformance", "session"},
     {"training"},
     {"engine"},
@@ -49,6 +49,7 @@ WITH_TORCH = {
     "training.golden",
     "training.local",
     "training.workers",
+    "verify",
 }
 RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
 MODULES = {

@@ -56,19 +56,20 @@ def output(json: str | None) -> TextIO:
     return sys.stderr if json == "-" else sys.stdout
 
 
-def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+def print_rows(rows: Sequence[tuple[str, str]], out: TextIO | None = None) -> None:
     """Names and what there is to say of them, in two columns; below each other where there is little room."""
     from grokbench.report.layout import width_of
 
-    given = width_of(sys.stdout)
+    stream = out or sys.stdout
+    given = width_of(stream)
     widest = max(len(name) for name, _ in rows) + 2
     beside = given is None or widest <= given // 2
     indent = " " * (widest if beside else 4)
     for name, text in rows:
         lines = [piece for line in text.split("\n") for piece in _wrapped(line, given and given - len(indent))]
         first = lines.pop(0) if beside else ""
-        sys.stdout.write(f"{name:<{widest}}{first}".rstrip() + "\n")
-        sys.stdout.writelines(f"{indent}{line}\n" for line in lines)
+        stream.write(f"{name:<{widest}}{first}".rstrip() + "\n")
+        stream.writelines(f"{indent}{line}\n" for line in lines)
 
 
 def _wrapped(line: str, width: int | None) -> list[str]:

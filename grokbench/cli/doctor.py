@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from grokbench.cli.common import HELD, print_rows
-from grokbench.records import provenance
+from grokbench.cli.common import HELD, REFUTED, declared, json_option, output, print_rows
+from grokbench.records import files, provenance
+from grokbench.spec import UsageError
+
+if TYPE_CHECKING:
+    from grokbench.verify import Finding
 
 
 def findings() -> list[tuple[str, str]]:
@@ -47,11 +52,51 @@ def findings() -> list[tuple[str, str]]:
 
 def add(commands: Any) -> None:
     """The command's parser."""
-    parser = commands.add_parser("doctor", help="what machine this is, and what it can do")
+    parser = commands.add_parser("doctor", help="what machine this is, what it can do, and whether it does it right")
     parser.set_defaults(action=run)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check bits, numbers, a verdict and speed on small runs, in about a minute; exit code 1 if one fails",
+    )
+    declared(parser, "device")
+    json_option(parser, "all of it")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what was found."""
-    print_rows(findings())
-    return HELD
+    if options.device and not options.verify:
+        raise UsageError("--device says where to verify: add --verify")
+    if options.json:
+        files.prepare(options.json)
+    out, rows = output(options.json), findings()
+    print_rows(rows, out)
+    checked = _verify(options.device or "auto", out) if options.verify else []
+    failed = [finding.name for finding in checked if finding.failed]
+    if options.json:
+        checks = [dataclasses.asdict(finding) for finding in checked]
+        files.write_line(options.json, {"machine": dict(rows), "checks": checks, "failed": failed})
+    if failed:
+        out.write(f"failed: {', '.join(failed)}\n")
+    return REFUTED if failed else HELD
+
+
+def _verify(device: str, out: TextIO) -> list[Finding]:
+    """Check everything, a line a check as soon as it is known."""
+    import torch
+
+    from grokbench.training.local import resolve_device
+    from grokbench.verify import CHECKS, verify
+
+    where, width = resolve_device(device), max(map(len, CHECKS))
+    name = torch.cuda.get_device_name() if where == "cuda" else "the processor"
+    out.write(f"\nchecking {name}\n")
+
+    def said(finding: Finding) -> None:
+        out.write(f"{finding.name:<{width}}  {finding.status}: {finding.detail} ({finding.seconds:.1f} s)\n")
+        out.flush()
+
+    checked = verify(where, listener=said)
+    if where == "cpu":
+        out.write("CUDA was not looked at" + (": there is no device\n" if not torch.cuda.is_available() else "\n"))
+    return checked

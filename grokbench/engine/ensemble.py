@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokbench.engine import data
-from grokbench.models.prefixes import Plan
+from grokbench.models.prefixes import Lookups, Plan
 from grokbench.models.transformer import Slice, Stack, forward, initial_row, layout, operands, row_size
 from grokbench.numerics import rng
 from grokbench.numerics.compiled import compiled
 from grokbench.numerics.frame import numerics
+from grokbench.numerics.graphs import Recorded
 from grokbench.optim.stack import Optimizer, family
 from grokbench.records.grok import Diagnostics
 from grokbench.softmaxes import named
@@ -72,17 +73,38 @@ class Measured(NamedTuple):
     zero: NDArray[np.float64]
     finite: NDArray[np.bool_]
 
+    def of(self, slots: Sequence[int]) -> Measured:
+        """The same of some of the slots."""
+        chosen = list(slots)
+        return Measured(self.accuracy[chosen], self.loss[chosen], self.zero[chosen], self.finite[chosen])
+
+
+class Batch(NamedTuple):
+    """What one step trains on: the numbers of the questions and their labels (E, R), and what they look up."""
+
+    questions: Tensor
+    labels: Tensor
+    lookups: Lookups | None  # a compiled step finds these itself
+
 
 class Ensemble:
     """Slots for runs of the shape of `run`, all empty at first. compile: compile the step; slots stay as many.
 
     threads: on a processor. With more than one, for timing alone, bits may depend on the number of slots.
+    graphs: on CUDA, launch an epoch as one recorded graph, where the optimizer waits for nothing within it.
     """
 
     def __init__(
-        self, run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1
+        self,
+        run: RunSpec,
+        slots: int,
+        device: torch.device,
+        *,
+        compile: bool = False,
+        threads: int = 1,
+        graphs: bool = True,
     ) -> None:
-        self._threads = threads
+        self._threads, self._graphs, self._compile = threads, graphs, compile
         self._loss, self._device = named(run.softmax).loss, device
         with numerics(threads):
             self._make(run, slots, device, compile)
@@ -91,6 +113,7 @@ class Ensemble:
         self._model = run.transformer
         spec = run.task
         self._questions = data.generate(spec).tokens  # of every run of this shape
+        self._vocabulary = spec.vocabulary
         self._slices = layout(self._model, spec.vocabulary, spec.classes)
         self._pieces = operands(self._slices)
         self._batch = min(run.batch, spec.train_rows)
@@ -104,11 +127,12 @@ class Ensemble:
         self._losses = self._loss_function()
         if compile:
             key = (spec.questions, self._batch, run.softmax, run.model, slots, device)
-            self._losses = compiled(key, self._losses, device, graphs=True)
+            self._losses = compiled(key, self._losses)
 
     def _empty(self, run: RunSpec, slots: int, compile: bool) -> None:
         """Slots without runs, for parameters as in `_slices`."""
         spec, device = run.task, self._device
+        self._recorded: dict[Hashable, Recorded] = {}
 
         def integers(*size: int) -> Tensor:
             return torch.zeros(slots, *size, dtype=torch.int64, device=device)
@@ -132,6 +156,10 @@ class Ensemble:
     @property
     def slots(self) -> int:
         return len(self._keys)
+
+    @property
+    def on_gpu(self) -> bool:
+        return self._device.type == "cuda"
 
     @_framed
     def load(self, slot: int, run: RunSpec) -> None:
@@ -159,6 +187,7 @@ class Ensemble:
         kept = list(slots)
         for name in ("_keys", "_epochs", "_steps", "_labels", "_train", "_validation"):
             setattr(self, name, getattr(self, name)[kept])
+        self._recorded = {}  # of tensors that are gone
         self._stack(self._weights.flat[kept])
         self._optimizer.select(kept, self._weights)
 
@@ -175,22 +204,58 @@ class Ensemble:
     @_framed
     def train(self) -> Tensor:
         """One epoch of steps; (E,) the mean loss over them, before each step."""
-        order = rng.permutation(self._keys, rng.Stream.ORDER, self._epochs, self._train.shape[1])
-        order = self._train.gather(1, order)
-        steps = order.shape[1] // self._batch
-        total = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
-        for i in range(steps):
-            if i == steps - 1:
-                self._before.copy_(self._weights.flat)
-            total += self._step(order[:, i * self._batch : (i + 1) * self._batch])
-        self._epochs += 1
-        return total / steps
+        return self._launch("train", self._train_epoch)
 
-    def _step(self, rows: Tensor) -> Tensor:
-        """One step on these rows (E, B); (E,) the losses before it."""
-        rows = torch.cat((rows, rows[:, :1].expand(-1, len(self._share) - self._batch)), 1)  # (E, R)
+    @_framed
+    @torch.no_grad()
+    def advance(self, most: int) -> tuple[NDArray[np.float64], dict[Part, Measured]]:
+        """`train`, then `measure` every slot on the first `most` rows of each part, for which a GPU waits once."""
+        parts: tuple[Part, Part] = ("train", "validation")
+
+        def action() -> Tensor:
+            with torch.enable_grad():
+                losses = self._train_epoch()
+            with self._optimizer.evaluating(range(self.slots)):
+                seen = [self._figures(list(range(self.slots)), part, most) for part in parts]
+            return torch.cat([losses.double()[None], *seen])
+
+        losses, *seen = np.split(self._launch(("advance", most), action).cpu().numpy(), [1, 4])
+        return losses[0], {part: _measured(figures, most) for part, figures in zip(parts, seen, strict=True)}
+
+    def _launch(self, key: Hashable, action: Callable[[], Tensor]) -> Tensor:
+        """What an action on the slots' own tensors gives; on CUDA as a recorded graph."""
+        if not (self.on_gpu and self._graphs and self._optimizer.recordable):
+            return action()
+        return self._recorded.setdefault(key, Recorded(action))()
+
+    def _train_epoch(self) -> Tensor:
+        order = rng.permutation(self._keys, rng.Stream.ORDER, self._epochs, self._train.shape[1])
+        batches = self._batches(self._train.gather(1, order))
+        total = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
+        for i, batch in enumerate(batches):
+            if i == len(batches) - 1:
+                self._before.copy_(self._weights.flat)
+            total += self._step(batch)
+        self._epochs += 1
+        return total / len(batches)
+
+    def _batches(self, rows: Tensor) -> list[Batch]:
+        """The full batches of these rows (E, N), in their order."""
+        steps = rows.shape[1] // self._batch
+        own = rows[:, : steps * self._batch].reshape(self.slots, steps, self._batch)
+        filled = torch.cat((own, own[:, :, :1].expand(-1, -1, len(self._share) - self._batch)), 2)  # (E, S, R)
+        labels = self._labels.gather(1, filled.flatten(1)).view_as(filled)
+        questions, labels = (x.transpose(0, 1).contiguous() for x in (filled, labels))
+        found = [None] * steps if self._compile else self._look_up(self._plan, questions.flatten(0, 1), self.slots)
+        return [Batch(*step) for step in zip(questions, labels, found, strict=True)]
+
+    def _look_up(self, plan: Plan, questions: Tensor, replicas: int) -> list[Lookups]:
+        return plan.lookups(questions, replicas, self._vocabulary)
+
+    def _step(self, batch: Batch) -> Tensor:
+        """One step on a batch; (E,) the losses before it."""
         leaves = [view.requires_grad_() for view in Stack(self._pieces, self._weights.flat).views.values()]
-        losses = self._losses(leaves, rows, self._labels.gather(1, rows), self._keys, self._steps)
+        losses = self._losses(leaves, *batch, self._keys, self._steps)
         gradients = torch.autograd.grad(losses.sum(), leaves)
         torch.cat([g.flatten(1) for g in gradients], 1, out=self._gradients.flat)
         self._optimizer.step(self._gradients)
@@ -198,11 +263,18 @@ class Ensemble:
         return losses.detach()
 
     def _loss_function(self) -> Callable[..., Tensor]:
-        """From weights, questions (E, R), labels (E, R), keys and steps (E,) to the losses (E,)."""
-        model, plan, loss, share = self._model, self._plan, self._loss, self._share
+        """From weights, questions and labels (E, R), lookups, keys and steps (E,) to the losses (E,)."""
+        model, plan, loss, share, vocabulary = self._model, self._plan, self._loss, self._share, self._vocabulary
         names = [piece.name for piece in self._pieces]
 
-        def losses(leaves: list[Tensor], questions: Tensor, labels: Tensor, keys: Tensor, steps: Tensor) -> Tensor:
+        def losses(
+            leaves: list[Tensor],
+            questions: Tensor,
+            labels: Tensor,
+            lookups: Lookups | None,
+            keys: Tensor,
+            steps: Tensor,
+        ) -> Tensor:
             def dropout(x: Tensor, branch: int) -> Tensor:
                 """Zero units of x (E, N, D) at the model's rate, and scale up the others.
 
@@ -213,7 +285,9 @@ class Ensemble:
                 return x * keep / (1 - model.dropout)
 
             weights = dict(zip(names, leaves, strict=True))
-            scores = forward(model, weights, plan, questions, dropout if model.dropout else None)
+            if lookups is None:
+                (lookups,) = plan.lookups(questions, len(questions), vocabulary)
+            scores = forward(model, weights, lookups, dropout if model.dropout else None)
             return _sum(loss(scores, labels) * share)
 
         return losses
@@ -257,35 +331,41 @@ class Ensemble:
     def measure(self, slots: Sequence[int], part: Part, most: int | None = None) -> Measured:
         """These slots on their rows of a part, or on the first `most` of them, and then without a loss."""
         chosen = list(slots)
-        if self._device.type == "cuda" and len(chosen) < self.slots:  # there, bits depend on the number of slots
-            every = self.measure(range(self.slots), part, most)
-            return Measured(every.accuracy[chosen], every.loss[chosen], every.zero[chosen], every.finite[chosen])
+        if self.on_gpu and len(chosen) < self.slots:  # there, bits depend on the number of slots
+            return self.measure(range(self.slots), part, most).of(chosen)
         with self._optimizer.evaluating(chosen):
-            return self._measure(chosen, part, most)
+            figures = self._launch(("measure", part, most), lambda: self._figures(chosen, part, most))
+        return _measured(figures.cpu().numpy(), most)
 
-    def _measure(self, chosen: list[int], part: Part, most: int | None) -> Measured:
-        rows = (self._train if part == "train" else self._validation)[chosen, :most]
-        flat = self._weights.flat if len(chosen) == self.slots else self._weights.flat[chosen]
-        weights, labels = Stack(self._pieces, flat).views, self._labels[chosen]
+    def _figures(self, chosen: list[int], part: Part, most: int | None) -> Tensor:
+        """(3, E) float64: accuracy, mean loss (or score, for some rows) and share of rows without a loss."""
+        tensors = self._train if part == "train" else self._validation, self._labels, self._weights.flat
+        # An index on the processor would have to be moved, for which a graph cannot wait.
+        rows, labels, flat = tensors if len(chosen) == self.slots else (tensor[chosen] for tensor in tensors)
+        rows, weights = rows[:, :most], Stack(self._pieces, flat).views
         count = rows.shape[1]
         chunk = _padded(-(-count // -(-count // EVALUATION_ROWS)))
         if chunk not in self._plans:
             self._plans[chunk] = self._plan_for(chunk, dropout=False)
-        plan = self._plans[chunk]
         right, losses = [], []
         for start in range(0, count, chunk):
             own = rows[:, start : start + chunk]
             padded = torch.cat((own, own[:, :1].expand(-1, chunk - own.shape[1])), 1)
             answers = labels.gather(1, padded)
-            scores = forward(self._model, weights, plan, padded)
+            (lookups,) = self._look_up(self._plans[chunk], padded, len(chosen))
+            scores = forward(self._model, weights, lookups)
             right.append((scores.argmax(-1) == answers)[:, : own.shape[1]])
             row_losses = scores.abs().amax(-1) if most else self._loss(scores, answers)
             losses.append(row_losses[:, : own.shape[1]])
         loss_rows = torch.cat(losses, 1)
-        figures = [_sum(values.double()) / count for values in (torch.cat(right, 1), loss_rows, loss_rows == 0)]
-        accuracy, loss, zero = torch.stack(figures).cpu().numpy()
-        unknown = np.full_like(loss, np.nan)
-        return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
+        return torch.stack([_sum(x.double()) / count for x in (torch.cat(right, 1), loss_rows, loss_rows == 0)])
+
+
+def _measured(figures: NDArray[np.float64], most: int | None) -> Measured:
+    """What was measured, from `Ensemble._figures`; of some rows alone, no loss."""
+    accuracy, loss, zero = figures
+    unknown = np.full_like(loss, np.nan)
+    return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
 
 
 def _size(row: Tensor, slices: Sequence[Slice]) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from grokbench.engine import data
-from grokbench.engine.ensemble import EVALUATION_ROWS, Ensemble, Measured
+from grokbench.engine.ensemble import EVALUATION_ROWS, Batch, Ensemble
 from grokbench.models.module import fill, make, parameters, scores_of, seeds, trained
 from grokbench.numerics.foreign import foreign
 from grokbench.spec import ModuleSpec, Part, RunSpec
@@ -36,6 +36,7 @@ class ModuleEnsemble(Ensemble):
         self._slices = parameters(run.model, run.task)
         self._batch = min(run.batch, run.task.train_rows)
         self._share = torch.full((self._batch,), 1 / self._batch)  # of each row in the loss
+        self._graphs = False  # foreign code may wait for the GPU
         self._modules: list[nn.Module | None] = [None] * slots
         self._empty(run, slots, compile)
 
@@ -64,10 +65,16 @@ class ModuleEnsemble(Ensemble):
         for slot in range(len(self._modules)):
             self._bind(slot)
 
-    def _step(self, rows: Tensor) -> Tensor:
-        """One step on these rows (E, B); (E,) the losses before it."""
+    def _batches(self, rows: Tensor) -> list[Batch]:
+        """The full batches of these rows (E, N), in their order; a module takes its tokens itself."""
+        steps = rows.shape[1] // self._batch
+        own = rows[:, : steps * self._batch].reshape(self.slots, steps, self._batch)
+        return [Batch(batch, self._labels.gather(1, batch), None) for batch in own.transpose(0, 1)]
+
+    def _step(self, batch: Batch) -> Tensor:
+        """One step on a batch; (E,) the losses before it."""
         self._steps += 1
-        labels, drawn = self._labels.gather(1, rows), seeds(self._keys, self._steps)
+        rows, labels, drawn = batch.questions, batch.labels, seeds(self._keys, self._steps)
         losses = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
         for slot, module in enumerate(self._modules):
             if module:
@@ -93,7 +100,7 @@ class ModuleEnsemble(Ensemble):
             self._gradients.views[name][slot] = 0 if gradient is None else gradient
         return loss.detach()
 
-    def _measure(self, chosen: list[int], part: Part, most: int | None) -> Measured:
+    def _figures(self, chosen: list[int], part: Part, most: int | None) -> Tensor:
         rows = (self._train if part == "train" else self._validation)[:, :most]
         found = np.zeros((3, len(chosen)))
         drawn = seeds(self._keys, -1 - self._steps)
@@ -101,13 +108,11 @@ class ModuleEnsemble(Ensemble):
             if module := self._modules[slot]:
                 module.eval()
                 with foreign(MODEL, self._spec.name, drawn[slot], self._device, "failed in its evaluation"):
-                    found[:, i] = self._figures(slot, module, rows[slot], most)
+                    found[:, i] = self._seen(slot, module, rows[slot], most)
                 module.train()
-        accuracy, loss, zero = found
-        unknown = np.full_like(loss, np.nan)
-        return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
+        return torch.from_numpy(found).to(self._device)
 
-    def _figures(self, slot: int, module: nn.Module, rows: Tensor, most: int | None) -> list[float]:
+    def _seen(self, slot: int, module: nn.Module, rows: Tensor, most: int | None) -> list[float]:
         """Accuracy, mean loss (or largest score, for some rows) and share of rows without a loss."""
         right, losses = [], []
         try:

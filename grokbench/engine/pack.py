@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.ensemble import Ensemble, Measured
 from grokbench.engine.modules import ensemble
 from grokbench.engine.sizing import PackSize
 from grokbench.records.grok import Diagnostics, GrokDetector, Trace
@@ -136,8 +136,12 @@ class Pack:
         """Train an epoch; the slots whose runs have ended are free from now on."""
         assert self._ensemble
         began = time.perf_counter()
-        running = self._ensemble.train().double().cpu().numpy()
-        figures, finite = self._evaluate(self._ensemble)
+        probes: dict[Part, Measured] = {}
+        if self._ensemble.on_gpu:  # what is asked for most is fetched at once, whether it will be needed or not
+            running, probes = self._ensemble.advance(PROBE_ROWS)
+        else:
+            running = self._ensemble.train().double().numpy()
+        figures, finite = self._evaluate(self._ensemble, probes)
         finite &= np.isfinite(running)
         share = (time.perf_counter() - began) / len(self.active)
         ended = []
@@ -155,8 +159,13 @@ class Pack:
             self.slots, self._ensemble = [], None
         return ended
 
-    def _evaluate(self, ensemble: Ensemble) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Accuracies and losses (4, E) in the order of `Trace`, NaN where nobody asks; (E,) whether all are finite."""
+    def _evaluate(
+        self, ensemble: Ensemble, probes: dict[Part, Measured]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Accuracies and losses (4, E) in the order of `Trace`, NaN where nobody asks; (E,) whether all are finite.
+
+        probes: what all slots are known to have on the first `PROBE_ROWS` rows of a part.
+        """
         figures = np.full((4, len(self.slots)), np.nan)
         finite = np.ones(len(self.slots), dtype=bool)
 
@@ -164,7 +173,7 @@ class Pack:
             slots = sorted(chosen)
             if not slots:
                 return []
-            measured = ensemble.measure(slots, part, most)
+            measured = probes[part].of(slots) if most and probes else ensemble.measure(slots, part, most)
             finite[slots] &= measured.finite
             if most is None:
                 figures[0 if part == "train" else 1, slots] = measured.accuracy

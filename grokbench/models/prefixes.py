@@ -10,7 +10,7 @@ Shapes: Q questions of a task, T positions of each, E replicas, R rows of a batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,17 +73,24 @@ class Route(NamedTuple):
     """How the N states above a layer read those below it, numbered through all replicas.
 
     keys (T, E, N), own (E, N); later (T, 1, N, 1), True where a key comes after the query, None if nowhere.
-    table: whether all products of queries and keys are computed at once. queries: where the queries' states
-    begin and end below. cosines, sines: of the positions below and above.
+    pairs (T, E, N): where all products of queries and keys are computed at once, the number of each of these, else
+    None. queries: where the queries' states begin and end below. below, above: cosines and sines of positions there.
     """
 
     keys: Tensor
     own: Tensor
     later: Tensor | None
-    table: bool
+    pairs: Tensor | None
     queries: tuple[int, int]
     below: tuple[Tensor, Tensor]
     above: tuple[Tensor, Tensor]
+
+
+class Lookups(NamedTuple):
+    """What a batch looks up: the row (E, N) in the embeddings of all replicas for each first state, and the routes."""
+
+    embedded: Tensor
+    routes: list[Route]
 
 
 class Plan:
@@ -127,25 +134,42 @@ class Plan:
         device = self._device
         return keys.to(device), own.to(device), later.to(device) if later.any() else None, table, span
 
-    def tokens(self, questions: Tensor) -> Tensor:
-        """The tokens (E, N) of the first level's states."""
-        own = [self._tokens[questions, t] for t in self.levels[0].blocks]
-        return torch.cat([self._first_tokens.expand(len(questions), -1), *own], 1)
+    def lookups(self, questions: Tensor, replicas: int, vocabulary: int) -> list[Lookups]:
+        """For batches of questions (S·E, R), one step after another, what each of the S steps looks up.
 
-    def routes(self, questions: Tensor) -> list[Route]:
-        """The routes through each layer for a batch of questions (E, R)."""
-        replicas = len(questions)
-        routes = []
-        for i, (keys, own, later, table, span) in enumerate(self._fixed):
-            below, above = self.levels[i], self.levels[i + 1]
-            found = torch.stack([below.find(questions, t) for t in range(self._length)])  # (T, E, R)
-            keys = torch.cat([keys[:, None].expand(-1, replicas, -1), *[found] * len(above.blocks)], 2)
-            own = torch.cat([own.expand(replicas, -1), *(found[t] for t in above.blocks)], 1)
-            start = torch.arange(replicas, device=questions.device)[:, None] * below.states
-            routes.append(
-                Route(keys + start, own + start, later, table, span, self._rotations[i], self._rotations[i + 1])
-            )
-        return routes
+        Made for many steps at once, since each of these small operations costs a GPU as much as a large one.
+        """
+        steps = len(questions) // replicas
+        replica = torch.arange(replicas, device=questions.device).repeat(steps)[:, None]
+
+        def each(index: Tensor) -> tuple[Tensor, ...]:
+            """(…, S·E, N) -> S times (…, E, N), contiguous."""
+            apart = index.view(*index.shape[:-2], steps, replicas, index.shape[-1])
+            return apart.movedim(-3, 0).contiguous().unbind(0)
+
+        tokens = [self._tokens[questions, t] for t in self.levels[0].blocks]
+        first = torch.cat([self._first_tokens.expand(len(questions), -1), *tokens], 1)
+        layers = [self._routes(i, questions, replica, each) for i in range(len(self._fixed))]
+        embedded = each(first + replica * vocabulary)
+        return [Lookups(embedded[s], [layer[s] for layer in layers]) for s in range(steps)]
+
+    def _routes(
+        self, layer: int, questions: Tensor, replica: Tensor, each: Callable[[Tensor], tuple[Tensor, ...]]
+    ) -> list[Route]:
+        """The routes through a layer, for each step. replica: (S·E, 1) the number of each row's replica."""
+        keys, own, later, table, (begin, end) = self._fixed[layer]
+        below, above = self.levels[layer], self.levels[layer + 1]
+        found = torch.stack([below.find(questions, t) for t in range(self._length)])  # (T, S·E, R)
+        keys = torch.cat([keys[:, None].expand(-1, len(questions), -1), *[found] * len(above.blocks)], 2)
+        own = torch.cat([own.expand(len(questions), -1), *(found[t] for t in above.blocks)], 1)
+        # A product's number: the query's among those of all replicas, and the key's in its own.
+        pairs = each((own - begin + (end - begin) * replica) * below.states + keys) if table else None
+        start = replica * below.states
+        rotations = self._rotations[layer], self._rotations[layer + 1]
+        return [
+            Route(one, other, later, pairs[s] if pairs else None, (begin, end), *rotations)
+            for s, (one, other) in enumerate(zip(each(keys + start), each(own + start), strict=True))
+        ]
 
 
 def _rotation(positions: Tensor, model: ModelSpec, device: torch.device) -> tuple[Tensor, Tensor]:

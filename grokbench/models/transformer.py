@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from grokbench.models.blocks import attend, feed_forward, gather, linear, rms_norm, row_scores
-from grokbench.models.prefixes import Plan, Route
+from grokbench.models.prefixes import Lookups, Route
 from grokbench.numerics import rng
 from grokbench.spec import ALIGNMENT, ModelSpec
 from grokbench.spec.errors import require
@@ -138,18 +138,14 @@ def operands(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
     return tuple(joined)
 
 
-def forward(
-    model: ModelSpec, weights: dict[str, Tensor], plan: Plan, questions: Tensor, dropout: Dropout | None = None
-) -> Tensor:
-    """Scores (E, R, C) at the last token of these questions (E, R) of a task.
+def forward(model: ModelSpec, weights: dict[str, Tensor], lookups: Lookups, dropout: Dropout | None = None) -> Tensor:
+    """Scores (E, R, C) at the last token of the questions (E, R) whose lookups these are.
 
     weights: views (E, ...) by the names of `operands`. `dropout` is called with the output (E, N, D) of each
     residual branch and the branch's number.
     """
-    table = weights["embedding.weight"]
-    start = torch.arange(len(table), device=table.device)[:, None] * table.shape[1]
-    x = gather(table, plan.tokens(questions) + start)  # the token's integer is its row
-    for i, route in enumerate(plan.routes(questions)):
+    x = gather(weights["embedding.weight"], lookups.embedded)  # the token's integer is its row
+    for i, route in enumerate(lookups.routes):
         w = {name: weights.get(f"layers.{i}.{name}.weight") for name in _LAYER}
         x = _layer(model, w, x, route, i, dropout)
     return linear(_norm(x, weights.get("norm.weight")), weights["head.weight"])
@@ -168,11 +164,11 @@ def _layer(
     y = _norm(x, w["attention_norm"])
     both = linear(y, w["attention.key_value"])
     k, v = _rotate(both[..., : model.width], model.heads, route.below), both[..., model.width :]
-    if route.table:
+    if route.pairs is not None:
         begin, end = route.queries
         q = linear(y[:, begin:end], w["attention.query"])
         q = _rotate(q, model.heads, tuple(table[begin:end] for table in route.below))
-        scores = _table_scores(q, k, route, model.heads)
+        scores = _table_scores(q, k, route.pairs, model.heads)
     else:
         q = _rotate(linear(gather(y, route.own), w["attention.query"]), model.heads, route.above)
         scores = row_scores(q, k, route.keys, model.heads)
@@ -199,13 +195,10 @@ def _rotate(x: Tensor, heads: int, rotation: tuple[Tensor, ...]) -> Tensor:
     return torch.addcmul(parts.flatten(-2) * cos, swapped, sin).flatten(2)
 
 
-def _table_scores(q: Tensor, k: Tensor, route: Route, heads: int) -> Tensor:
-    """All products of queries and keys, looked up for each row and position: (T, E, N, H)."""
-    begin, end = route.queries
+def _table_scores(q: Tensor, k: Tensor, pairs: Tensor, heads: int) -> Tensor:
+    """All products of queries and keys, looked up by their numbers (T, E, N): (T, E, N, H)."""
     replicas, states = k.shape[:2]
+    queries = q.shape[1]
     q, k = (x.view(replicas, -1, heads, x.shape[2] // heads).transpose(1, 2).flatten(0, 1) for x in (q, k))
-    products = torch.bmm(q, k.transpose(1, 2)).view(replicas, heads, end - begin, states)
-    start = torch.arange(replicas, device=q.device)[:, None]
-    first = route.own - (states * start + begin) + (end - begin) * start  # the query's number among all tables'
-    index = first * states + route.keys - states * start
-    return gather(products.permute(0, 2, 3, 1).flatten(1, 2), index)
+    products = torch.bmm(q, k.transpose(1, 2)).view(replicas, heads, queries, states)
+    return gather(products.permute(0, 2, 3, 1).flatten(1, 2), pairs)

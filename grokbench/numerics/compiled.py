@@ -1,7 +1,7 @@
 """torch.compile for the two functions that a step spends its time in, with a cache that outlives the process.
 
 Shapes are static, because a compiled ensemble always has the same slots; so nothing is compiled again after the
-first step or on a refill. On CUDA the gradient is recorded as a CUDA graph.
+first step or on a refill. On CUDA a whole epoch is recorded as a graph, compiled or not; see `graphs`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _compiled: dict[Hashable, Any] = {}
 
 
-def compiled(key: Hashable, function: _Function, device: torch.device, *, graphs: bool) -> _Function:
-    """The function as compiled for this key before, or compiled by its first call. graphs: it changes no argument."""
+def compiled(key: Hashable, function: _Function) -> _Function:
+    """The function as compiled for this key before, or compiled by its first call."""
     if key not in _compiled:
         if place := cache.folder():
             os.environ[cache.VARIABLE] = str(place)
@@ -32,7 +32,6 @@ def compiled(key: Hashable, function: _Function, device: torch.device, *, graphs
             function.__defaults__,
             function.__closure__,
         )
-        mode = "reduce-overhead" if graphs and device.type == "cuda" else None
-        _compiled[key] = torch.compile(own, fullgraph=True, dynamic=False, mode=mode)
+        _compiled[key] = torch.compile(own, fullgraph=True, dynamic=False)
     found: _Function = _compiled[key]
     return found

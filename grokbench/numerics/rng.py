@@ -15,6 +15,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from grokbench.numerics.kernels.choice import wanted
+
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)  # Salmon et al. 2011, table 2
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -58,6 +60,11 @@ def words(keys: Tensor, stream: Stream, at: Tensor, count: int, ordinal: int = 0
 
     keys: (E,) int64. at: (E,) the epoch or step that each replica is in. ordinal: which parameter or site.
     """
+    if wanted(keys):
+        from grokbench.numerics.kernels import random
+
+        if random.fits(keys, count):
+            return random.words(keys, stream, at, count, ordinal)
     index = torch.arange(-(-count // 4), device=keys.device)[None]  # (1, blocks)
     counter = (index, at[:, None] & _MASK, torch.full_like(index, int(stream)), torch.full_like(index, ordinal))
     drawn = philox(counter, ((keys & _MASK)[:, None], ((keys >> 32) & _MASK)[:, None]))
@@ -79,6 +86,12 @@ def normal(key: int, ordinal: int, count: int) -> Tensor:
 
 def keep_mask(keys: Tensor, at: Tensor, ordinal: int, count: int, rate: float) -> Tensor:
     """(E, count) True where a unit survives dropout; the rate is rounded to a multiple of 2^-16."""
+    least = round(rate * 2**16)
+    if wanted(keys):
+        from grokbench.numerics.kernels import random
+
+        if random.fits(keys, count):
+            return random.keep_mask(keys, Stream.DROPOUT, at, ordinal, count, least)
     drawn = words(keys, Stream.DROPOUT, at, -(-count // 2), ordinal)
     halves = torch.stack((drawn & 0xFFFF, drawn >> 16), -1).flatten(1)[:, :count]
-    return halves >= round(rate * 2**16)
+    return halves >= least

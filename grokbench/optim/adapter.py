@@ -27,6 +27,8 @@ class PerReplica:
     is put back afterwards.
     """
 
+    recordable = False  # what foreign code does may depend on anything
+
     def __init__(self, weights: Stack) -> None:
         self._weights = weights
         replicas = len(weights.flat)

@@ -28,7 +28,8 @@ class Grokfast:
     def apply(self, weights: Stack, gradients: Stack, count: Tensor) -> Tensor:
         """(E, P) the filtered gradients. count (E, 1): the step, from 1."""
         # Not by a weight of 1: what an earlier run left in the slot may be NaN.
-        self._mean = torch.where(count == 1, gradients.flat, self._mean.lerp(gradients.flat, 1 - self._alpha))
+        mean = torch.where(count == 1, gradients.flat, self._mean.lerp(gradients.flat, 1 - self._alpha))
+        self._mean.copy_(mean)  # in place, for a recorded graph
         return gradients.flat.add(self._mean, alpha=self._lamb)
 
     def select(self, slots: Sequence[int]) -> None:

@@ -26,7 +26,12 @@ RULES: dict[str, ModuleType] = {"adamw": adamw, "muon": muon, "sgd": sgd}
 
 
 class Part(Protocol):
-    """What acts on a range of the parameters of every replica."""
+    """What acts on a range of the parameters of every replica.
+
+    recordable: a step is the same launches on the same tensors each time, and waits for nothing.
+    """
+
+    recordable: bool
 
     def load(self, slot: int, run: RunSpec) -> None:
         """Begin anew in a slot, with this run's rates and no memory of the run before."""
@@ -46,6 +51,8 @@ class Part(Protocol):
 
 class Rule:
     """A built-in update rule with its stacked state and a rate and a decay for each replica."""
+
+    recordable = True
 
     def __init__(
         self, name: str, weights: Stack, hyper: dict[str, Any], lr: str = "lr", *, compile: bool = False
@@ -73,7 +80,7 @@ class Rule:
 
         fixed = tuple(sorted((key, value) for key, value in hyper.items() if key not in RATES))
         key = (name, fixed, flat.shape, flat.stride(), flat.dtype, flat.device)
-        return compiled(key, own, flat.device, graphs=False)
+        return compiled(key, own)
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
         lr = self._lr * warmth
@@ -113,6 +120,11 @@ class Optimizer:
 
     def _ranges(self, stack: Stack) -> list[Stack]:
         return [stack.part(hidden) for hidden in (True, False)] if self._split else [stack]
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a step can be recorded as a CUDA graph."""
+        return all(part.recordable for part in self._parts)
 
     def load(self, slot: int, run: RunSpec) -> None:
         self._count[slot] = 0

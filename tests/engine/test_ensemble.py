@@ -127,7 +127,7 @@ def test_arms_share_split_initial_weights_and_batches():
     seen = []
     for ensemble in ensembles:
         rows = []
-        ensemble._step = lambda chosen, rows=rows: rows.append(chosen.clone()) or torch.zeros(1)  # type: ignore[method-assign]
+        ensemble._step = lambda batch, rows=rows: rows.append(batch.questions[:, :16]) or torch.zeros(1)  # type: ignore[method-assign]
         ensemble.train()
         ensemble.train()
         seen.append(torch.cat(rows))
@@ -144,9 +144,11 @@ def test_replicas_differ():
 def test_an_epoch_is_every_full_batch_in_a_new_order():
     ensemble = ensemble_of([a_run(batch=16)])
     rows = []
-    ensemble._step = lambda chosen: rows.append(chosen[0]) or torch.zeros(1)  # type: ignore[method-assign]
+    ensemble._step = lambda batch: rows.append(batch.questions[0]) or torch.zeros(1)  # type: ignore[method-assign]
     ensemble.train()
-    assert [len(r) for r in rows] == [16] * (97 // 16)
+    assert all(torch.equal(r[16:], r[:1].expand(len(r) - 16)) for r in rows)  # filled up
+    rows = [r[:16] for r in rows]
+    assert len(rows) == 97 // 16
     assert len(torch.cat(rows).unique()) == 96
 
 

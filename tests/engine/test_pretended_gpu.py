@@ -11,6 +11,8 @@ from ensembles import CPU, GATED, OPTIMIZERS, PLAIN, PLUG_IN, a_run, state
 from pretend_cuda import NAME, PretendedCuda
 
 from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.pack import Pack
+from grokbench.engine.sizing import PackSize
 from grokbench.records.store import Store
 from grokbench.training.local import Executor
 
@@ -61,25 +63,82 @@ def test_a_tensor_on_the_wrong_device_is_found(name):
             ensemble.train()
 
 
-def test_an_epoch_waits_once_for_its_losses_and_once_for_an_evaluation():
+RECORDED = [
+    ("muon(lr=0.02, adamw_lr=0.003, filter='grokfast')", "sparsemax"),
+    ("adamw(lr=0.003, filter='orthograd')", "stablemax"),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "softmax"), RECORDED)
+def test_a_recorded_epoch_is_the_same_epoch(optimizer, softmax):
+    """Bit by bit: with refills, a slot that diverges, and evaluations in between."""
+    runs = [a_run(SMALL, optimizer, softmax, replica, p=5, batch=8) for replica in range(4)]
+
+    def history(graphs: bool) -> list[object]:
+        ensemble = Ensemble(runs[0], 3, GPU, graphs=graphs)
+        for slot in range(3):
+            ensemble.load(slot, runs[slot])
+        seen: list[object] = []
+        for epoch in range(4):
+            if epoch == 2:
+                ensemble.load(0, runs[3])
+                ensemble._weights.flat[2] = torch.nan
+            losses, probes = ensemble.advance(4)
+            seen += [losses, *probes["train"], *probes["validation"], *ensemble.measure([1], "validation")]
+        return [*seen, ensemble.train().cpu(), state(ensemble, 0).cpu(), state(ensemble, 1).cpu()]
+
     with PretendedCuda() as gpu:
-        ensemble = loaded([a_run(SMALL, p=5)], GPU)
-        ensemble.train()
-        gpu.waits = 0
-        ensemble.train()
-        assert gpu.waits == 0  # the losses are fetched by whoever wants them
-        ensemble.measure([0], "train")
-        assert gpu.waits == 1
+        plain = history(graphs=False)
+        assert gpu.graphs == []
+        recorded = history(graphs=True)
+        assert len(gpu.graphs) == 2  # `advance` and `measure`; `train` was called but once
+    for one, other in zip(plain, recorded, strict=True):
+        assert str(torch.as_tensor(one).tolist()) == str(torch.as_tensor(other).tolist())  # also where both are NaN
 
 
-@pytest.mark.parametrize(("optimizer", "most"), [(OPTIMIZERS[0], 200), (OPTIMIZERS[1], 280)])
+def test_an_epoch_is_one_launch_and_one_wait():
+    with PretendedCuda() as gpu:
+        pack = Pack(PackSize(2, fixed=True, compiled=False))
+        runs = [a_run(SMALL, "adamw(lr=0.0)", replica=replica, p=19, batch=256) for replica in range(2)]  # never learn
+        pack.queue = {run.digest: run for run in runs}
+        pack.take(runs, GPU)
+        for epoch in range(1, 5):
+            gpu.calls.clear()
+            gpu.waits = 0
+            pack.epoch()
+            assert gpu.waits == 1
+            if epoch > 2:
+                assert dict(gpu.calls) == {"aten.graph": 1, "aten.clone.default": 1}  # and the copy of what it gives
+        assert gpu.graphs[0].nodes > 100
+
+
+def test_what_cannot_be_recorded_is_said_and_launched_step_by_step(monkeypatch):
+    run = a_run(SMALL, p=5)
+    with PretendedCuda() as gpu:
+        expected = [loaded([run], GPU).train().tolist()]
+        step = Ensemble._step
+        monkeypatch.setattr(Ensemble, "_step", lambda self, batch: (self._steps.tolist(), step(self, batch))[1])
+        ensemble = loaded([run], GPU)
+        assert ensemble.train().tolist() == expected[0]
+        with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph, and is launched step by step"):
+            ensemble.train()
+        ensemble.train()  # nor is it tried again
+        assert len(gpu.graphs) == 1
+    with PretendedCuda() as gpu:
+        ensemble = loaded([a_run(SMALL, PLUG_IN, p=5)], GPU)
+        for _ in range(3):
+            ensemble.train()
+        assert gpu.graphs == []  # foreign code may do anything
+
+
+@pytest.mark.parametrize(("optimizer", "most"), [(OPTIMIZERS[0], 170), (OPTIMIZERS[1], 250)])
 def test_launches_of_a_step_grow_no_further(optimizer, most):
     with PretendedCuda() as gpu:
         ensemble = loaded([a_run(SMALL, optimizer, p=5, batch=4)], GPU)
         ensemble.train()
-        rows = ensemble._train[:, :4]
+        (batch,) = ensemble._batches(ensemble._train[:, :4])
         gpu.calls.clear()
-        ensemble._step(rows)
+        ensemble._step(batch)
         assert 0 < gpu.launches <= most
 
 

@@ -39,7 +39,8 @@ def test_shared_states_change_nothing(model, name, rows):
     for dropout in (False, True):  # no mask is applied, so only the plan differs
         plan = Plan(model, data.tokens, rows, CPU, dropout=dropout)
         leaves = {key: view.requires_grad_() for key, view in Stack(pieces, flat).views.items()}
-        scores = forward(model, leaves, plan, questions)
+        (lookups,) = plan.lookups(questions, replicas, t.vocabulary)
+        scores = forward(model, leaves, lookups)
         gradients = torch.autograd.grad(scores, list(leaves.values()), slope)
         results.append((scores, torch.cat([g.flatten() for g in gradients])))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-11, atol=1e-12)
@@ -67,5 +68,25 @@ def test_products_of_a_large_vocabulary_are_not_tabulated():
     model = MODELS["three gated layers"]
     small, large = (Plan(model, generate(task("add", p)).tokens, 512, CPU, dropout=False) for p in (31, 211))
     questions = torch.zeros(1, 512, dtype=torch.int64)
-    assert [route.table for route in small.routes(questions)] == [True, False, False]
-    assert [route.table for route in large.routes(questions)] == [False, False, False]
+
+    def tabulated(plan: Plan) -> list[bool]:
+        return [route.pairs is not None for route in plan.lookups(questions, 1, 300)[0].routes]
+
+    assert tabulated(small) == [True, False, False]
+    assert tabulated(large) == [False, False, False]
+
+
+def test_lookups_of_many_steps_are_those_of_each():
+    model, t = MODELS["three gated layers"], TASKS["add"]
+    plan = Plan(model, generate(t).tokens, 64, CPU, dropout=False)
+    questions = torch.randint(0, t.rows, (3, 2, 64), generator=torch.Generator().manual_seed(0))  # 3 steps
+    for one, step in zip(plan.lookups(questions.flatten(0, 1), 2, t.vocabulary), questions, strict=True):
+        (alone,) = plan.lookups(step, 2, t.vocabulary)
+        assert torch.equal(one.embedded, alone.embedded)
+        for route, other in zip(one.routes, alone.routes, strict=True):
+            assert torch.equal(route.keys, other.keys)
+            assert torch.equal(route.own, other.own)
+            if route.pairs is None or other.pairs is None:
+                assert route.pairs is other.pairs
+            else:
+                assert torch.equal(route.pairs, other.pairs)

@@ -61,7 +61,7 @@ def test_many_shapes_are_compiled_each_for_itself(monkeypatch):
         def scaled(x: torch.Tensor, n: int = n) -> torch.Tensor:
             return x * n
 
-        ours = compiled(("scaled", n), scaled, CPU, graphs=False)
+        ours = compiled(("scaled", n), scaled)
         assert torch.equal(ours(torch.ones(n + 2)), torch.full((n + 2,), float(n)))
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from grokbench.numerics.kernels import losses, newton_schulz
+from grokbench.numerics import rng
+from grokbench.numerics.kernels import losses, newton_schulz, random
 from grokbench.optim.newton_schulz import QUINTIC
 from grokbench.optim.newton_schulz import orthogonalize as plain
 from grokbench.softmaxes import SOFTMAX
@@ -266,3 +267,54 @@ def test_views_and_no_rows_at_all(name: str, device: str) -> None:
     compare(name, normal(4, 9).T, labels.flatten()[::5], device)
     compare(name, z[:0, 1], labels[:0], device)
     compare(name, z[0, 0, 0], labels[0, 3], device)
+
+
+@pytest.mark.parametrize("count", [6, 2050])
+def test_random_bits_are_those_of_the_plain_form(count: int, device: str) -> None:
+    """Keys and epochs of more than 32 bits and less than none, too, and a tile that is not full."""
+    keys = torch.stack([rng.key_tensor(key) for key in (0, 1, 2**63 + 12345, 2**64 - 1)])
+    at = torch.tensor([0, 7, 2**31 + 5, 2**32 - 1])
+    there = keys.to(device), at.to(device)
+    ours = random.words(there[0], rng.Stream.ORDER, there[1], count, 3)
+    assert torch.equal(ours.cpu(), rng.words(keys, rng.Stream.ORDER, at, count, 3))
+    for rate in (0.0, 0.2, 1.0):
+        mask = random.keep_mask(there[0], rng.Stream.DROPOUT, there[1], 5, count, round(rate * 2**16))
+        assert torch.equal(mask.cpu(), rng.keep_mask(keys, at, 5, count, rate))
+
+
+def test_which_draws_fit(device: str) -> None:
+    keys = torch.zeros(2, dtype=torch.int64, device=device)
+    assert random.fits(keys, 1)
+    assert not random.fits(keys, 0)
+    assert not random.fits(keys[:0], 1)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="here, kernels compute in the interpreter alone")
+def test_the_engine_takes_the_path_of_a_gpu() -> None:
+    """By kernels on a pretended GPU, against the plain forms on the processor: the same batches, masks and weights."""
+    from ensembles import a_run, state
+    from pretend_cuda import PretendedCuda
+
+    from grokbench.engine.ensemble import Ensemble
+    from grokbench.spec import ModelSpec
+
+    model = ModelSpec(width=16, depth=1, heads=2, feed_forward=16, dropout=0.2)
+    runs = [a_run(model, "muon(lr=0.02, adamw_lr=0.003)", "sparsemax", replica, p=5) for replica in range(2)]
+
+    def trained(place: str) -> tuple[Tensor, Tensor]:
+        ensemble = Ensemble(runs[0], 2, torch.device(place), graphs=False)
+        for slot, run in enumerate(runs):
+            ensemble.load(slot, run)
+        losses = ensemble.train().cpu()
+        return losses, torch.stack([state(ensemble, slot).cpu() for slot in range(2)])
+
+    losses, weights = trained("cpu")
+    with PretendedCuda(kernels=True) as gpu:
+        found, there = trained("cuda")
+    steps = int(gpu.calls["triton._kept"]) // 2  # a mask for each of the two branches
+    assert steps >= 1
+    assert gpu.calls["triton._words"] >= 1
+    assert gpu.calls["triton._sparsemax"] == steps
+    assert gpu.calls["triton._kernel"] == steps  # all matrices are of one shape
+    torch.testing.assert_close(found, losses, rtol=1e-5, atol=0)
+    torch.testing.assert_close(there, weights, rtol=1e-3, atol=1e-4)

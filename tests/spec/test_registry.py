@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokbench.claims.presets import PRESETS
-from grokbench.spec import OptimizerSpec, UsageError
+from grokbench.spec import OptimizerSpec, UsageError, plugins
 from grokbench.spec.registry import BUILT_IN, SCALES, load, names, parse
 
 PLUGIN = """
