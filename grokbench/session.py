@@ -54,7 +54,8 @@ def cases(options: Options) -> tuple[Case, ...]:
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
     chosen = choose("family", options.family, FAMILIES) == "selected"
     family = None if chosen else len(preset.tasks) * len(preset.softmaxes)
-    setup = Setup(preset, cells, options.replicas, options.early_stop, family)
+    comparisons = max(1, len(options.optimizers) - 1) * len(protocols)
+    setup = Setup(preset, cells, options.replicas, options.early_stop, family, comparisons)
     claims: list[Claim | Audit] = []
     if not papers or "tveit2025" in papers:
         baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
@@ -117,7 +118,7 @@ class Session:
             self.store, options.device, options.threads, divided=divided, since=options.since, listener=listener
         )
         self.records: dict[str, Record] = {}
-        self._complete: dict[tuple[Claim, Cell], Gathered] = {}
+        self._gathered: dict[Claim, tuple[int, Gathered]] = {}  # with the number of records
 
     def __enter__(self) -> Session:
         return self
@@ -145,29 +146,30 @@ class Session:
         """The cells of a claim that were selected."""
         return [case.cell for case in self.selected if case.claim == claim and case.cell]
 
-    def cells(self, case: Case) -> Sequence[Cell]:
-        """The cells that a case speaks of; a pooled one of all cells of its claim, whatever else was selected."""
-        return [case.cell] if case.cell else case.claim.cells
-
-    def _gather(self, claim: Claim, cell: Cell) -> Gathered:
-        """What the records so far hold for a claim in a cell; kept once nothing is missing."""
+    def _gather(self, claim: Claim) -> Gathered:
+        """What the records so far hold for the cases of a claim; kept while there are no others."""
         from grokbench.verdicts import evidence
 
-        if (claim, cell) in self._complete:
-            return self._complete[claim, cell]
-        found = evidence.gather(claim, cell, self.records)
-        if not found.missing:
-            self._complete[claim, cell] = found
-        return found
+        known = self._gathered.get(claim)
+        if known is None or known[0] != len(self.records):
+            pooled = any(case.claim == claim and case.cell is None for case in self.selected)
+            found = evidence.gather(claim, self._cells_asked(claim), self.records, pooled=pooled)
+            known = self._gathered[claim] = len(self.records), found
+        return known[1]
 
-    def missing(self, cases: Iterable[Case]) -> list[RunSpec]:
-        """The runs that these cases need next, as far as the records so far tell; none if they have their answers."""
-        places = dict.fromkeys(
-            (case.claim, cell) for case in cases if isinstance(case.claim, Claim) for cell in self.cells(case)
-        )
+    def missing(self, cases: Iterable[Case], *, ahead: bool = False) -> list[RunSpec]:
+        """The runs that these cases need next, as far as the records so far tell; none if they have their answers.
+
+        ahead: and those that they may need after these.
+        """
+        asked = [case for case in dict.fromkeys(cases) if isinstance(case.claim, Claim)]
         while True:
-            lacking = [run for place in places for run in self._gather(*place).missing]
-            runs = {run.digest: run for run in lacking}
+            runs = {}
+            for claim, cell in asked:
+                assert isinstance(claim, Claim)
+                found = self._gather(claim)
+                for run in (found.ahead if ahead else found.missing).get(cell, ()):
+                    runs[run.digest] = run
             new = self.store.get(runs, self._options.since)
             if not new:
                 return list(runs.values())
@@ -176,36 +178,36 @@ class Session:
     def _train(self, cases: Sequence[Case]) -> None:
         """Train until the cases have their answers, look by look."""
         while missing := self.missing(cases):
-            self.records |= self._trainer.train(missing, () if self._divided else self.missing(self.selected))
+            coming = () if self._divided else self.missing(self.selected, ahead=True)
+            self.records |= self._trainer.train(missing, coming)
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict of one case, after training what it needs.
 
-        A cell is judged from its own runs where the other cells cannot change its status through Holm's
-        adjustment; only in between does it wait for them.
+        A cell is judged from its own runs where the other cells cannot change its status through the adjustment; only
+        in between does it wait for them.
         """
         self._train([case])
         if case.cell is None:
             pooled = self._pooled(case.claim)
             assert pooled is not None
             return pooled
-        asked = self._cells_asked(case.claim) or [case.cell]
-        if not (own := self._judged(case, asked)).decided:
+        if not (own := self._judged(case)).decided:
             self._train([other for other in self.selected if other.claim == case.claim])
-            own = self._judged(case, asked)
+            own = self._judged(case)
         return own
 
-    def _judged(self, case: Case, asked: Sequence[Cell]) -> Verdict:
-        return next(v for v in self._in_cells(case.claim, asked) if v.cell == case.cell)
+    def _judged(self, case: Case) -> Verdict:
+        return next(v for v in self._in_cells(case.claim) if v.cell == case.cell)
 
-    def _in_cells(self, claim: Claim | Audit, asked: Sequence[Cell]) -> list[Verdict]:
-        """The verdicts of those of the cells that have all their runs."""
+    def _in_cells(self, claim: Claim | Audit) -> list[Verdict]:
+        """The verdicts of those of the selected cells that have all their runs."""
         from grokbench.verdicts import verdict
 
         if isinstance(claim, Audit):
             return []
-        found = [self._gather(claim, cell).evidence for cell in asked]
-        return verdict.judge(claim, [e for e in found if e], claim.corrected if claim.family else len(asked))
+        found = self._gather(claim)
+        return verdict.judge(claim, found.ended, claim.family_of(len(found.cells)), found.open)
 
     def _pooled(self, claim: Claim | Audit) -> Verdict | None:
         """The verdict over all cells of a claim together, or None while a run is missing."""
@@ -213,13 +215,8 @@ class Session:
 
         if isinstance(claim, Audit):
             return verdict.pool(claim)
-        found = [self._gather(claim, cell).evidence for cell in claim.cells]
-        complete = [e for e in found if e]
-        if len(complete) < len(found):
-            return None
-        # All cells together are one question; a part of them is one of many that could have been asked.
-        part = len(claim.cells) < claim.corrected
-        return verdict.pool(claim, complete, claim.corrected if part else 1)
+        pairs = self._gather(claim).pool
+        return None if pairs is None else verdict.pool(claim, pairs, claim.pool_family)
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""
@@ -227,12 +224,10 @@ class Session:
         verdicts: list[Verdict] = []
         runs: dict[str, tuple[RunSpec, str, Record]] = {}
         for claim in dict.fromkeys(case.claim for case in self.selected):
-            mine = [case for case in self.selected if case.claim == claim]
-            for cell in dict.fromkeys(cell for case in mine for cell in self.cells(case)):
-                assert isinstance(claim, Claim)
-                for run, label in self._gather(claim, cell).used:
+            if isinstance(claim, Claim):
+                for run, label in self._gather(claim).used:
                     runs.setdefault(run.digest, (run, label, self.records[run.digest]))
-            verdicts += self._in_cells(claim, self._cells_asked(claim))
-            if any(case.cell is None for case in mine) and (pooled := self._pooled(claim)):
+            verdicts += self._in_cells(claim)
+            if Case(claim, None) in self.selected and (pooled := self._pooled(claim)):
                 verdicts.append(pooled)
         return verdicts, list(runs.values())

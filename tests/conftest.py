@@ -9,9 +9,12 @@ from pathlib import Path
 # The models here are tiny. More threads gain nothing, and waiting threads cost much where tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Its plugin imports it in every session, so also in those of pytester, which forgets what was not there before.
+import hypothesis  # noqa: F401
 import pytest
 import tiny as tiny_preset
 
+from grokbench import cli
 from grokbench.claims import presets
 
 
@@ -20,6 +23,16 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> presets.Preset:
     """The preset `tiny`, known by name in this process."""
     monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset.PRESET)
     return tiny_preset.PRESET
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the 48 runs that the preset `tiny` asks for: `sgd` and `muon` in each of its cells."""
+    store = tmp_path_factory.mktemp("trained") / "store.sqlite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "tiny", tiny_preset.PRESET)
+        assert cli.main(["run", "--preset=tiny", "--no-early-stop", f"--store={store}"]) == 0
+    return store
 
 
 MINE = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from grokbench.engine.ensemble import Ensemble
-from grokbench.spec import GrokCriterion, ModelSpec, RunSpec, task
+from grokbench.spec import SOFTMAXES, GrokCriterion, ModelSpec, RunSpec, task
 from grokbench.spec.registry import parse
 
 PLAIN = ModelSpec(width=32, depth=1, heads=4, feed_forward=48)
@@ -17,6 +17,12 @@ OPTIMIZERS = (
 )
 PLUG_IN = "torch.optim:RAdam(lr=0.01, weight_decay=0.1)"
 CPU = torch.device("cpu")
+MIXED = [
+    (model, optimizer, SOFTMAXES[(i + j) % len(SOFTMAXES)])
+    for i, optimizer in enumerate((*OPTIMIZERS, PLUG_IN))
+    for j, model in enumerate((PLAIN, GATED))
+]
+"""Model, optimizer and softmax: each optimizer and each softmax with each model. They meet in the gradient alone."""
 
 
 def a_run(model=PLAIN, optimizer=OPTIMIZERS[0], softmax="softmax", replica=0, name="add", p=11, batch=16) -> RunSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,14 +67,14 @@ def records_of(asked: Claim, times: dict[Cell, Times]) -> dict[str, Record]:
     return {run.digest: record for run, _, record in runs_of(asked, times)}
 
 
-def judge(asked: Claim, cells: Sequence[Cell], records: Records) -> list[Verdict]:
+def judge(asked: Claim, cells: Sequence[Cell], records: Records, family: int | None = None) -> list[Verdict]:
     """A verdict for each of these cells whose runs are all there."""
-    found = [gather(asked, cell, records).evidence for cell in cells]
-    return verdict.judge(asked, [e for e in found if e], len(cells))
+    asked = dataclasses.replace(asked, family=family) if family else asked
+    found = gather(asked, cells, records)
+    return verdict.judge(asked, found.ended, asked.family_of(len(cells)), found.open)
 
 
 def pool(asked: Claim, cells: Sequence[Cell], records: Records) -> Verdict | None:
     """The verdict over all of these cells, None while a run is missing."""
-    found = [gather(asked, cell, records).evidence for cell in cells]
-    complete = [e for e in found if e]
-    return verdict.pool(asked, complete) if len(complete) == len(cells) else None
+    pairs = gather(dataclasses.replace(asked, cells=tuple(cells)), (), records, pooled=True).pool
+    return None if pairs is None else verdict.pool(asked, pairs)

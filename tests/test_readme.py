@@ -41,9 +41,12 @@ def test_every_command_parses(command):
     assert cli.parser().parse_args(shlex.split(command)[1:]).command
 
 
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+
 def test_the_pytest_command_collects_the_suite(pytester):
     (command,) = [c for c in COMMANDS if c.startswith("pytest --pyargs")]
-    result = pytester.runpytest_subprocess(*shlex.split(command)[1:], "--collect-only", "-q", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(*shlex.split(command)[1:], "--collect-only", "-q", *PLAIN)
     result.stdout.fnmatch_lines(["*test_claim?muon-before-adamw-add-softmax?", "*test_claim?muon-before-adamw-pooled?"])
 
 

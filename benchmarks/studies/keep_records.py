@@ -28,9 +28,10 @@ def main() -> None:
         raise SystemExit(f"{sys.argv[1]} lacks {len(missing)} runs or more")
     _, runs = session.answers()
     session.close()
-    PATH.parent.mkdir(exist_ok=True)
-    jsonl.save(PATH, [record for _, _, record in runs])
-    print(f"{len(runs)} runs, {PATH.stat().st_size} bytes")
+    records = jsonl.load(PATH) if PATH.exists() else {}  # also what earlier rules asked for
+    records |= {record.digest: record for _, _, record in runs}
+    jsonl.save(PATH, list(records.values()))
+    print(f"{len(records)} runs, {PATH.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

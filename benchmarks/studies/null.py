@@ -7,7 +7,8 @@ pair and, across the softmaxes of a task, within a block; whole epochs, so ties 
 hypothesis both arms are the same, or the candidate is exactly by the claim's margin later, or, for the interaction, the
 effects differ by exactly as much as their mean. Every test that a claim can use is simulated as the claim uses it, at
 the one-sided level 0.05 over the whole table: for families of cells, the shares are those of tables with any false
-rejection after correction, and for e-processes, of one at any of the looks.
+rejection after correction, and for e-processes, of one at any of the looks. Effects that cancel over the cells are a
+null of the pool, whatever the cells come to.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from scipy.stats import binom
 
 from grokbench.claims import Comparison
 from grokbench.stats import paired, permutation
+from grokbench.stats.course import follow
 from grokbench.stats.paired import Floats
 from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.evidence import compare
-from grokbench.verdicts.pairs import Evidence, Sample, stack
+from grokbench.verdicts.pairs import Evidence, Sample, first_pairs, stack
 
 TASKS, SOFTMAXES, PAIRS, LEVEL = 3, 3, 12, 0.05
 PATTERNS = 999  # a test by random patterns holds its level with any number of them, so here are fewer
@@ -36,7 +38,7 @@ class Setting(NamedTuple):
     """censored: share of runs that never grok. coarse: epochs between evaluations, which makes ties. ratio: of the
     candidate's times to the baseline's. shift: epochs that the candidate is later, which leaves the spread as it is.
     margin: of the claim; the candidate is by it later, too. alone: in each pair one arm groks at this time (on the
-    baseline's scale), the other never. effects: log ratio under each softmax.
+    baseline's scale), the other never. effects: log ratio under each softmax. by_task: and of each task.
     """
 
     censored: float
@@ -46,6 +48,7 @@ class Setting(NamedTuple):
     margin: float = 1.0
     alone: float = 0.0
     effects: tuple[float, ...] = ()
+    by_task: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         said = [f"{self.censored:.0%} censored"]
@@ -54,6 +57,7 @@ class Setting(NamedTuple):
         said += [f"margin {self.margin:g}"] * (self.margin != 1)
         said += [f"one at {self.alone:g}, one never"] * bool(self.alone)
         said += [f"effects {', '.join(f'{e:g}' for e in self.effects)}"] * bool(self.effects)
+        said += [f"by task {', '.join(f'{e:g}' for e in self.by_task)}"] * bool(self.by_task)
         return ", ".join(said)
 
 
@@ -63,6 +67,11 @@ MARGINS = (
     *(Setting(0.0, margin=margin, alone=320) for margin in (0.5, 1.1)),
 )
 SHIFTED = (Setting(0.0, shift=60), Setting(0.1, shift=60))  # true of the spread alone
+CANCELLING = tuple(
+    Setting(0.0, **{way: effects})  # type: ignore[arg-type]
+    for way in ("effects", "by_task")
+    for effects in ((1.0, -0.5, -0.5), (-1.0, 0.5, 0.5))
+)
 EDGES = (Setting(0.0, effects=(-0.6, -0.4, -0.2)), Setting(0.0, effects=(0.6, 0.3, 0.3)))  # largest gap = mean
 
 
@@ -87,6 +96,7 @@ def table(rng: np.random.Generator, setting: Setting, test: str = "first") -> li
         ease = rng.normal(0, 0.3, (1, 1, PAIRS)) + rng.normal(0, 0.2, (2, 1, PAIRS))
         log = rng.normal(4.5, 0.3, (2, SOFTMAXES, PAIRS)) + ease  # arms, softmaxes, pairs
         log[1] += math.log(setting.ratio) + np.array(setting.effects or (0.0,))[:, None]
+        log[1] += setting.by_task[task] if setting.by_task else 0.0
         times = np.ceil(np.exp(log) / setting.coarse) * setting.coarse
         times[1] += setting.shift
         times = np.where(rng.random(times.shape) < setting.censored, np.inf, times)
@@ -105,23 +115,37 @@ def table(rng: np.random.Generator, setting: Setting, test: str = "first") -> li
 class Test(NamedTuple):
     """A test as claims use it, with what is true of the tables on which it is tried.
 
-    pooled: over all cells together; else cell by cell, with Holm's adjustment.
+    pooled: over all cells together; else cell by cell, adjusted over all. candidates: of so many comparisons that are
+    decided together, each with a table of its own.
     """
 
     settings: tuple[Setting, ...]
     endpoint: str = "first"
     sequential: bool = False
     pooled: bool = False
+    candidates: int = 1
 
     def rejects(self, rng: np.random.Generator, setting: Setting) -> tuple[bool, bool]:
         """Whether it rejects anywhere in a new table, for the claim and for its reverse."""
-        cells = table(rng, setting, self.endpoint)
-        asked = Comparison(
-            "", "", "", ("baseline", "candidate"), test=self.endpoint, margin=setting.margin, sequential=self.sequential
+        question = Comparison(
+            *("", "", "", ("baseline", "candidate")),
+            test=self.endpoint,
+            margin=setting.margin,
+            sequential=self.sequential,
+            comparisons=self.candidates,
         )
+        found = [self._p(question, table(rng, setting, self.endpoint), rng) for _ in range(self.candidates)]
+        forward, reverse = (min(side) * self.candidates <= LEVEL for side in zip(*found, strict=True))
+        return forward, reverse
+
+    def _p(self, question: Comparison, cells: list[Evidence], rng: np.random.Generator) -> tuple[float, float]:
+        """The smallest adjusted p of a table, and of its reverse."""
+        if self.sequential and not self.pooled:
+            course = follow([e.differences for e in cells], len(cells), question.bound, PAIRS)
+            return float(course.p_adjusted.min()), float(course.p_reverse_adjusted.min())
         groups = [cells] if self.pooled else [[e] for e in cells]
-        p, q = zip(*(ENDPOINTS[self.endpoint].test(asked, group, rng)[:2] for group in groups), strict=True)
-        return min(paired.holm(p)) <= LEVEL, min(paired.holm(q)) <= LEVEL
+        p, q = zip(*(ENDPOINTS[self.endpoint].test(question, group, rng)[:2] for group in groups), strict=True)
+        return min(paired.holm(p)), min(paired.holm(q))
 
 
 class LogRank(NamedTuple):
@@ -147,9 +171,10 @@ class EqualEffects(NamedTuple):
 
 TESTS: dict[str, Test | LogRank | EqualEffects] = {
     "sign flips, Holm over cells": Test(NULLS + MARGINS),
-    "sign flips, pooled": Test(NULLS + MARGINS, pooled=True),
-    "e-process, Holm over cells": Test(NULLS + MARGINS, sequential=True),
-    "e-process, pooled": Test(NULLS + MARGINS, sequential=True, pooled=True),
+    "sign flips, pooled": Test(NULLS + MARGINS + CANCELLING, pooled=True),
+    "e-process, closed over cells": Test(NULLS + MARGINS, sequential=True),
+    "e-process, pooled": Test(NULLS + MARGINS + CANCELLING, sequential=True, pooled=True),
+    "e-process, three candidates": Test(NULLS[:2], sequential=True, candidates=3),
     **{
         f"{endpoint}, {how}": Test(NULLS[1:2], endpoint, sequential)
         for endpoint in ("sustained", "reached", "below", "collapsed")
@@ -194,6 +219,25 @@ def coverage(pairs: int, censored: float, samples: int) -> float:
     return hits / samples
 
 
+def coverage_so_far(mean: float, censored: float, samples: int) -> tuple[float, float]:
+    """The same of the interval that holds whenever one looks, where training stops as soon as it may; and the share of
+    these intervals that have both ends. mean: log ratio.
+    """
+    rng = np.random.default_rng([round(100 * abs(mean)), round(1000 * censored)])
+    hits = ended = 0
+    for _ in range(samples):
+        ease = rng.normal(5.0, 0.3, 16)
+        arms = [np.exp(ease + m + rng.normal(0, 0.3, 16)) for m in (0.0, mean)]
+        arms = [np.where(rng.random(16) < censored, np.inf, t) for t in arms]
+        b, c = (Sample(t, t, t) for t in (np.minimum(t, NEVER) for t in arms))
+        e = compare("first", 1.0, "cell", "block", b, c, NEVER)
+        e = first_pairs(e, int(follow([e.differences], 1, LEVEL, 16).pairs[0]))
+        low, high = ENDPOINTS["first"].ratio_so_far([e])[1]
+        hits += low <= math.exp(mean) <= high
+        ended += low > 0 and high < math.inf
+    return hits / samples, ended / samples
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000)
@@ -217,6 +261,11 @@ def main() -> None:
     for censored in (0.0, 0.1):
         for pairs in (5, 8, 12, 16):
             print(f"    {pairs:>2} pairs, {censored:.0%} censored: {coverage(pairs, censored, tables // 2):.3f}")
+    print("\nand of the one that holds whenever one looks, after the pairs at which training stops\n")
+    for mean in (0.0, -0.1, -0.8):
+        for censored in (0.0, 0.1, 0.3):
+            covers, ended = coverage_so_far(mean, censored, tables // 2)
+            print(f"    log ratio {mean:g}, {censored:.0%} censored: {covers:.3f}; {ended:.2f} of them have both ends")
 
 
 if __name__ == "__main__":

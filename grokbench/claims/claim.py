@@ -11,7 +11,7 @@ from typing import NamedTuple
 from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
 from grokbench.claims.question import Question
-from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose
+from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose, registry
 
 
 class Cell(NamedTuple):
@@ -56,7 +56,6 @@ class Claim(Question):
     criterion: GrokCriterion
     batch: int
     replicas: int
-    per_cell: bool = True
     grid: Grid | None = None
     family: int | None = None
 
@@ -77,22 +76,16 @@ class Claim(Question):
         """Where it is decided: in cells, and None for all of them together."""
         return (*(self.cells if self.per_cell else ()), *((None,) if self.pooled else ()))
 
-    @property
-    def corrected(self) -> int:
-        """Over how many cells its tests are corrected."""
-        return max(self.family or 0, len(self.cells), 1)
+    def family_of(self, asked: int) -> int:
+        """Over how many cells the tests of so many selected ones are corrected."""
+        return max(self.family, len(self.cells)) if self.family else asked
 
     @property
-    def bound(self) -> float:
-        """The level at which a sequential test stops a cell: corrected over all cells, whichever are selected."""
-        return self.level / self.corrected
-
-    @property
-    def stages(self) -> tuple[int, ...]:
-        """After how many pairs a cell is looked at."""
-        from grokbench.stats import sequential  # it brings scipy, which the command line need not wait for
-
-        return sequential.stages(self.bound, self.replicas) if self.sequential else (self.replicas,)
+    def pool_family(self) -> int:
+        """Over how many pools its pool is corrected: all cells together are one question, but a part of them is one of
+        many that could have been asked.
+        """
+        return self.family if self.family and len(self.cells) < self.family else 1
 
     def runs(self, cell: Cell, arm: Arm, replicas: int | None = None) -> list[RunSpec]:
         """The runs of one arm in one cell, one for each replica, in order."""
@@ -144,7 +137,8 @@ def _runs(
 class Setup(NamedTuple):
     """What an invocation sets for every claim. cells: where the user looks; replicas: None for the preset's own.
 
-    family: from how many cells these were chosen, None if that was before any data were seen.
+    family: from how many cells these were chosen, None if that was before any data were seen. comparisons: how many
+    asserted ones are decided together.
     """
 
     preset: Preset
@@ -152,6 +146,7 @@ class Setup(NamedTuple):
     replicas: int | None
     sequential: bool
     family: int | None = None
+    comparisons: int = 1
 
     def cell(self, task: str, softmax: str) -> Cell:
         """A cell of the preset. Raises `UsageError` if it has none such."""
@@ -159,6 +154,10 @@ class Setup(NamedTuple):
             if spec.name == task and softmax in self.preset.softmaxes:
                 return Cell(spec, softmax)
         raise UsageError(f"this claim needs {task} under {softmax}, which the preset {self.preset.name} does not have")
+
+    def arms(self, *names: str) -> list[Arm]:
+        """These optimizers with the preset's settings."""
+        return [Arm(name, registry.parse(name, self.preset.optimizers)) for name in names]
 
     def claim(self, name: str, statement: str, source: str, baseline: Arm, candidate: Arm, **details: object) -> Claim:
         """A claim on the preset's model, with the details that differ from the preset's."""

@@ -12,10 +12,11 @@ class Question(ABC):
 
     test: the name of an endpoint, see `grokbench.verdicts.endpoints`. margin, for times: the statement is T_candidate <
     margin · T_baseline, so 1.1 is non-inferiority and 0.5 "twice as early". level: of every one-sided test, after
-    correction over the cells. sequential: pairs are looked at as they come in. paired: replicas of one number share
+    correction over the cells. comparisons: how many it is one of that are decided together; its level is divided by
+    that. sequential: pairs are looked at as they come in. paired: replicas of one number share
     their random stream. scope: where what is trained differs from what was published. asserted: its refutation is a
-    failure. pooled: it is decided over all cells together, too. unit: what a pair is called; a run where the
-    baseline is a number.
+    failure. per_cell: it is decided in each cell. pooled: it is decided over all cells together. unit: what a pair is
+    called; a run where the baseline is a number.
     """
 
     name: str
@@ -25,13 +26,20 @@ class Question(ABC):
     test: str = "first"
     margin: float = 1.0
     level: float = 0.05
+    comparisons: int = 1
     sequential: bool = False
     paired: bool = True
     protocol: str = "published"
     scope: str = ""
     asserted: bool = False
+    per_cell: bool = True
     pooled: bool = True
     unit: str = "pair"
+
+    @property
+    def bound(self) -> float:
+        """The level that is left for its own cells, on either side."""
+        return self.level / self.comparisons
 
     @property
     @abstractmethod

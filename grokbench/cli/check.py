@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import contextlib
 import inspect
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from grokbench.cli.common import HELD, REFUTED, import_from_here, json_option, output
-from grokbench.spec import UsageError, registry
+from grokbench.spec import OptimizerSpec, UsageError, registry
+from grokbench.spec.foreign import imported
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
+
+MOST_LINES = 5  # of what an optimizer prints
 
 
 def add(commands: Any) -> None:
@@ -22,6 +28,14 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "optimizers", nargs="+", metavar="SPEC", help="as for run; package.module:* for all of a module"
     )
+    parser.add_argument("--like", metavar="SPEC", help="compare step by step with this optimizer, as torch.optim:AdamW")
+    parser.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="CHECK=REASON",
+        help="this check is known to break; that it does not is an error",
+    )
     json_option(parser, "the findings")
 
 
@@ -29,22 +43,34 @@ def run(options: argparse.Namespace) -> int:
     """Check the optimizers and print what was found."""
     from rich.console import Console
 
-    from grokbench.conformance import conformance
+    from grokbench.conformance import conformance, expectations
+    from grokbench.conformance.elsewhere import Elsewhere
     from grokbench.records import files
     from grokbench.report import conformance as report
     from grokbench.report import github
 
     import_from_here()
     names = [name for text in options.optimizers for name in expand(text)]
-    specs = {name: registry.parse(name) for name in names}
+    with told() as prints:
+        specs = {name: registry.parse(name) for name in names}
+        given = dict(map(_expectation, options.expect))
+        expected = {name: expectations(spec, given) for name, spec in specs.items()}
+        like = _like(options.like) if options.like else None
     if options.json:
         files.prepare(options.json)
+    if any(spec.name not in registry.BUILT_IN for spec in specs.values()):
+        Elsewhere.started()  # imports torch while the first checks are made
     found: dict[str, list[Finding]] = {}
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, emoji=False)
     for i, (name, spec) in enumerate(specs.items()):
         if len(specs) > 1:
             progress.print(f"{i + 1} of {len(specs)}: {name}", highlight=False, markup=False)
-        found[name] = list(conformance(spec))
+        with told() as more:
+            found[name] = list(conformance(spec, expected[name]))
+            if like:
+                found[name].append(like(spec))
+        _tell(prints + more, name)
+        prints = []
     out = output(options.json)
     out.write(report.text(found, Console(file=out).width, color=out.isatty()))
     if options.json:
@@ -53,15 +79,47 @@ def run(options: argparse.Namespace) -> int:
     return REFUTED if any(map(report.broken, found.values())) else HELD
 
 
+def _expectation(text: str) -> tuple[str, str]:
+    check, sign, reason = text.partition("=")
+    if not sign or not check.strip() or not reason.strip():
+        raise UsageError(f"--expect takes CHECK=REASON, as in 'state_dict=it keeps a cache', not {text!r}")
+    return check.strip(), reason.strip()
+
+
+def _like(text: str) -> Callable[[OptimizerSpec], Finding]:
+    from grokbench.conformance import like
+
+    reference, given = registry.parse(text), frozenset(registry.split(text)[1])
+    return lambda spec: like(spec, reference, given)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[list[str]]:
+    """Keep what is printed inside, line by line: hundreds of lines would drown the table."""
+    lines: list[str] = []
+    buffer = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(buffer):
+            yield lines
+    finally:
+        lines += [line for line in buffer.getvalue().splitlines() if line.strip()]
+
+
+def _tell(lines: Sequence[str], name: str) -> None:
+    """Show on standard error what an optimizer has printed, each line once, and not all of many."""
+    different = list(dict.fromkeys(lines))
+    for line in different[:MOST_LINES]:
+        sys.stderr.write(f"{name} prints: {line}\n")
+    if len(lines) > len(different[:MOST_LINES]):
+        sys.stderr.write(f"{name} prints {len(lines)} lines in all\n")
+
+
 def expand(text: str) -> list[str]:
     """`package.module:*` as every optimizer class of the module; anything else as it is."""
     module_name, _, attribute = text.partition(":")
     if attribute != "*":
         return [text]
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # an import runs foreign code, which can raise anything
-        raise UsageError(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    module = imported(module_name, repr(module_name))
     names: dict[type, list[str]] = {}  # an alias is another name of a class that is listed already
     for name, value in vars(module).items():
         if not name.startswith("_") and _defines(module, value):

@@ -15,6 +15,7 @@ def findings() -> list[tuple[str, str]]:
     import torch
 
     from grokbench.engine import sizing
+    from grokbench.numerics import cache
 
     commit, dirty = provenance.source()
     here = provenance.capture("cpu")
@@ -27,6 +28,7 @@ def findings() -> list[tuple[str, str]]:
         ("torch", here.torch),
         ("system", here.platform),
         ("processor", here.processor),
+        ("arithmetic", here.arithmetic or ""),
         ("threads", str(here.threads)),
     ]
     if torch.cuda.is_available():
@@ -37,6 +39,8 @@ def findings() -> list[tuple[str, str]]:
         rows.append(("cuda", "no device: runs train on the processor"))
     compiler = sizing.compiler("cpu")
     rows.append(("C++ compiler", f"{compiler}: long runs are compiled" if compiler else "none: every step is eager"))
+    place = cache.folder()
+    rows.append(("compiled code", str(place) if place else "no folder for it can be written: every step is eager"))
     rows.append(("triton", "installed" if importlib.util.find_spec("triton") else "not installed"))
     return rows
 

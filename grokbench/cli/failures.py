@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
 
 from grokbench.cli.common import INTERRUPTED, MACHINE, USAGE
 from grokbench.spec import MachineError, UsageError, machine_failed
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: leases are given back, and it is said what is kept.
+
+    As the first process of a container, one without a handler would not even end.
+    """
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:

@@ -1,8 +1,4 @@
-"""The command line of grokbench; `grokbench --help` lists its commands.
-
-Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under --strict,
-4 the machine failed, 130 interrupted.
-"""
+"""The command line of grokbench; `grokbench --help` lists its commands."""
 
 from __future__ import annotations
 
@@ -29,14 +25,19 @@ from grokbench.cli import (
     times,
 )
 from grokbench.cli.common import USAGE, Parser
+from grokbench.report import signs
 from grokbench.training import cores
 
 COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, times, power, sweep, show, guide)
+EXIT_CODES = (
+    "Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under "
+    "--strict, 4 the machine failed, 130 interrupted."
+)
 
 
 def parser() -> Parser:
     """What the command line takes; the chosen command's function is in `action`."""
-    top = Parser(prog="grokbench", description=__doc__.split("\n\n")[1])
+    top = Parser(prog="grokbench", description=EXIT_CODES)
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for command in COMMANDS:
         command.add(commands)
@@ -45,16 +46,14 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    signs.fit(sys.stdout, sys.stderr)  # before help is shown
     options, unknown = parser().parse_known_args(arguments)
     name = f"grokbench {options.command}"
     if unknown:
         parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
     if sys.stderr is None:  # it is closed, and nobody is to be told anything
         sys.stderr = io.StringIO()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without our signs shows question marks
-            stream.reconfigure(errors="replace")
-    with streams.standard_output(getattr(options, "json", None)) as out:
+    with failures.terminable(), streams.standard_output(getattr(options, "json", None)) as out:
         try:
             cores.check(getattr(options, "threads", None))  # whatever the command, before it writes anything
             code = int(options.action(options))

@@ -92,10 +92,8 @@ def _of_store(options: argparse.Namespace) -> str:
             assert isinstance(claim, Claim)
             assert cell
             count = options.cells or len(claim.cells)
-            found = evidence.gather(claim, cell, session.records).evidence
-            if found is None:
-                continue
-            gaps = found.differences
+            held = evidence.hold(claim, cell, session.records).pairs
+            gaps = held.differences
             if len(gaps) < 2 or not gaps.any():
                 continue
             moved = gaps[gaps != 0]

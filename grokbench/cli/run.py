@@ -24,8 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Train what is missing, print the verdicts, and say by the exit code what they mean."""
     from rich.console import Console
 
-    from grokbench.records import files
-    from grokbench.report import export, github, progress, summary, terminal
+    from grokbench.report import formats, github, progress, summary, terminal
     from grokbench.session import Session, cases
 
     import_from_here()
@@ -35,8 +34,7 @@ def run(options: argparse.Namespace) -> int:
         from grokbench.training.local import resolve_device
 
         resolve_device(asked.device)
-    if options.json:
-        files.prepare(options.json)
+    paths = formats.prepared(vars(options).get)
     failure: BaseException | None = None
     with progress.watching() as listener, Session(asked, selected, listener=listener) as session:
         try:
@@ -54,8 +52,7 @@ def run(options: argparse.Namespace) -> int:
     out = output(options.json)
     out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
     github.annotate(summary.verdicts(verdicts, strict=options.strict), out)
-    if options.json:
-        export.write(options.json, verdicts, runs)
+    formats.write(paths, verdicts, runs)
     if failure:
         raise failure
     return exit_code(verdicts, strict=options.strict)

@@ -74,6 +74,7 @@ def text(run: RunSpec, record: Record) -> str:
     ]
     lines.append(
         f"  torch {origin.torch}, Python {origin.python}, {origin.platform}, {origin.processor}, {origin.device}"
+        + f", {origin.arithmetic}" * bool(origin.arithmetic)
     )
     return "\n".join(lines) + "\n"
 

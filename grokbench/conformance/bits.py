@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import inspect
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
 from grokbench.conformance.outcome import ConformanceError, Seen
-from grokbench.conformance.rig import noise, same, trajectory, weights
-from grokbench.spec import OptimizerSpec
+from grokbench.conformance.rig import Replica, noise, same, trajectory, weights
+from grokbench.spec import OptimizerSpec, registry
+
+GLOBAL: dict[str, Callable[[], Any]] = {"random": random.getstate, "numpy.random": np.random.get_state}
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
 def deterministic(spec: OptimizerSpec) -> Seen:
+    before = {name: repr(state()) for name, state in GLOBAL.items()}
     first = trajectory(spec, noise())
     trajectory(spec, noise(seed=3))
     if not same(first, trajectory(spec, noise())):
-        raise ConformanceError(
-            "the same gradients give other weights the second time: something outlives the optimizer"
-        )
+        drawn = [name for name, state in GLOBAL.items() if repr(state()) != before[name]] + _own(spec)
+        if drawn:
+            cause = f"it draws from {', '.join(drawn)}, which no run seeds: use torch's own generator"
+        else:
+            cause = "something outlives the optimizer"
+        raise ConformanceError(f"the same gradients give other weights the second time: {cause}")
     return Seen("the same weights again, after another run in between")
+
+
+def _own(spec: OptimizerSpec) -> list[str]:
+    """Generators that a plug-in keeps in itself, its groups, its state or its module."""
+    if spec.name in registry.BUILT_IN:
+        return []
+    one = Replica(spec, tiny=True)
+    one.give(noise(1, 1)[0, 0])
+    one.step()
+    optimizer = one.optimizer
+    module = inspect.getmodule(registry.load(spec.name))
+    places = [vars(optimizer), *optimizer.param_groups, *optimizer.state.values(), vars(module) if module else {}]
+    kinds = {
+        f"a {type(value).__module__}.{type(value).__name__} of its own ({name})"
+        for place in places
+        for name, value in place.items()
+        if isinstance(value, GENERATORS)
+    }
+    return sorted(kinds)
 
 
 def independent(spec: OptimizerSpec) -> Seen:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import noise, trajectory, weights
 from grokbench.spec import OptimizerSpec, UsageError, registry
 
@@ -24,11 +24,13 @@ SCALES = (0.1, 1e-8, 100.0)
 STEPS, MANY_STEPS = 12, 120  # at first; for what acts late, or seldom
 # Names of knobs that may be large: rates, ε, decay. Any other number in [0, 1) is taken as a share, as a momentum is.
 SCALE_LIKE = re.compile(r"lr|rate|eps|decay|\bwd\b|l2", re.I)
+# Switches of torch's own that act on speed, or on what may be done with the graph.
+SPEED = ("foreach", "fused", "capturable", "differentiable")
 FEW = 2  # values to try of what changes nothing at first
 
 
 def none_dead(spec: OptimizerSpec) -> Seen:
-    """Whether each hyperparameter that is a number changes the weights.
+    """Whether each hyperparameter that is a number or a switch changes the weights.
 
     In float64 where the optimizer can, so that what acts only where numbers of float32 underflow is dead.
     """
@@ -36,9 +38,12 @@ def none_dead(spec: OptimizerSpec) -> Seen:
     if "adamw_lr" in own and own.get("adamw_weight_decay") is None:
         # Else the decay of what is left to AdamW follows weight_decay, and would stand for it.
         spec = spec.having(adamw_weight_decay=own.get("weight_decay") or 0.0)
-    count = sum(map(numeric, values.values()))
-    if not count:
-        raise NotApplicableError("it has no numeric hyperparameter")
+    looked_at = [name for name, value in values.items() if _is_knob(value)]
+    unseen = _unseen(spec)
+    if not looked_at:
+        if unseen:
+            return Seen(unseen, CheckOutcome.SAID)
+        raise NotApplicableError("it has no hyperparameter that is a number or a switch")
     kept: dict[tuple[str, float, int], Tensor | None] = {}
     precision = _precision(spec)
 
@@ -51,9 +56,29 @@ def none_dead(spec: OptimizerSpec) -> Seen:
     dead, stuck, joint = dead_knobs(spec, values, result)
     notes = [f"{name} only together with {other}" for name, other in joint.items()]
     notes += [f"no other value of {name} was accepted" for name in stuck]
+    notes += [unseen] if unseen else []
     if dead:
         raise ConformanceError("; ".join([f"changes nothing: {', '.join(dead)}", *notes]))
-    return Seen("; ".join([f"each of {count} changes the weights", *notes]))
+    return Seen("; ".join([f"each of {len(looked_at)} changes the weights", *notes]))
+
+
+def _is_knob(value: object) -> bool:
+    return numeric(value) or isinstance(value, bool)
+
+
+def _unseen(spec: OptimizerSpec) -> str:
+    """What of a plug-in's `**kwargs` cannot be known."""
+    if spec.name in registry.BUILT_IN:
+        return ""
+    try:
+        parameters = inspect.signature(registry.load(spec.name)).parameters
+    except (TypeError, ValueError):
+        return "its signature cannot be read: what is not named in the parentheses was not looked at"
+    rest = next((f"**{name}" for name, p in parameters.items() if p.kind is p.VAR_KEYWORD), "")
+    taken = [name for name in dict(spec.hyperparameters) if name not in (*parameters, *registry.RESERVED)]
+    if not rest or (taken and inspect.isclass(registry.load(spec.name))):  # found in the groups that it makes
+        return ""
+    return f"what {'else ' * bool(taken)}{rest} takes was not looked at: name it in the parentheses"
 
 
 def _precision(spec: OptimizerSpec) -> torch.dtype:
@@ -89,14 +114,14 @@ def knobs(spec: OptimizerSpec) -> dict[str, object]:
             switch = p.annotation in (bool, "bool") and not isinstance(p.default, bool)
             if p.default is not p.empty:
                 found[name] = False if switch else p.default  # some have a default of their own kind
-        found = {name: value for name, value in found.items() if name not in _inert(spec)}
-    found |= dict(spec.hyperparameters)
-    return {name: value for name, value in found.items() if isinstance(value, bool) or value is None or numeric(value)}
+    inert = _inert(spec) if spec.name not in registry.BUILT_IN else ()
+    found |= {name: value for name, value in spec.hyperparameters if name not in inert}
+    return {name: value for name, value in found.items() if value is None or _is_knob(value)}
 
 
 def _inert(spec: OptimizerSpec) -> tuple[str, ...]:
     """Names that a plug-in declares to act on its speed alone, by its attribute `grokbench_inert`."""
-    return tuple(getattr(registry.load(spec.name), "grokbench_inert", ()))
+    return (*SPEED, *getattr(registry.load(spec.name), "grokbench_inert", ()))
 
 
 def numeric(value: object) -> bool:
@@ -137,7 +162,7 @@ def dead_knobs(
     stuck: list[str] = []
     joint: dict[str, str] = {}
     for name, value in values.items():
-        if not numeric(value):
+        if not _is_knob(value):
             continue
         if isinstance(value, list | tuple) and len(value) > 1:
             silent = [i for i in range(len(value)) if _entry_is_dead(spec, name, value, i, result, plain)]

@@ -11,6 +11,7 @@ class CheckOutcome(Enum):
     BREAKS = "breaks"
     SAID = "said"  # nothing is right or wrong about it
     SKIPPED = "does not apply"
+    EXPECTED = "breaks, as expected"
 
 
 class Seen(NamedTuple):

@@ -5,7 +5,10 @@ Shapes: E replicas, P parameters of a replica.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 
 from grokbench.conformance.outcome import ConformanceError
 from grokbench.models.transformer import Stack, layout, row_size
-from grokbench.optim.adapter import build, foreign
+from grokbench.optim.adapter import build, framed
 from grokbench.optim.stack import Optimizer
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, UsageError, task
 
@@ -25,6 +28,16 @@ SLICES = layout(MODEL, TASK.vocabulary, TASK.classes)
 SIZE = row_size(SLICES)
 REPLICAS = 3
 STEPS = 12  # so that what happens in every tenth step happens once
+
+# Of a tiny replica: a square, a tall and a wide matrix, and a vector, with sides of a fourth.
+SHRUNK = 4
+FEW_PLACES = (
+    "layers.0.attention.query.weight",
+    "layers.0.attention.output.weight",
+    "layers.0.feed_forward.up.weight",
+    "layers.0.feed_forward.down.weight",
+    "norm.weight",
+)
 
 Named = list[tuple[str, nn.Parameter]]
 Gradient = Callable[[int, Tensor], Tensor]
@@ -83,45 +96,85 @@ def same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool(torch.equal(a.nan_to_num(7e77), b.nan_to_num(7e77)))
 
 
-def torch_optimizer(spec: OptimizerSpec) -> tuple[Named, torch.optim.Optimizer]:
-    """One replica under the plug-in itself: named parameters, and its optimizer of them."""
-    chosen = [s for s in SLICES if s.hidden or not spec.matrices_only]
-    row = weights()[0].float()
-    named = [(s.name, nn.Parameter(row[s.offset : s.offset + s.size].reshape(s.shape).clone())) for s in chosen]
-    with foreign(spec, run_of(spec).key, 0, torch.device("cpu")):
-        return named, build(spec, list(named))
+class Replica:
+    """One replica under the plug-in itself: named parameters (float32), and its optimizer of them.
+
+    A row (P,) holds a number for each element of each parameter, in their order. tiny: few parameters and small ones,
+    for many steps. without: this parameter. Raises `UsageError` for what the plug-in does wrong.
+    """
+
+    def __init__(self, spec: OptimizerSpec, *, tiny: bool = False, without: str = "") -> None:
+        self.spec, self.count = spec, 0
+        chosen = [s for s in SLICES if (s.hidden or not spec.matrices_only) and s.name != without]
+        shapes = {s.name: s.shape for s in chosen}
+        starts = {s.name: s.offset for s in chosen}
+        if tiny:
+            shapes = {n: tuple(side // SHRUNK for side in shapes[n]) for n in shapes if n in FEW_PLACES}
+            starts = dict(zip(shapes, itertools.accumulate(map(math.prod, shapes.values()), initial=0), strict=False))
+        self.places = {name: slice(starts[name], starts[name] + math.prod(shape)) for name, shape in shapes.items()}
+        row = weights()[0].float()
+        self.named: Named = [
+            (n, nn.Parameter(row[self.places[n]].reshape(shape).clone())) for n, shape in shapes.items()
+        ]
+        with self._frame():
+            self.optimizer = build(spec, list(self.named))
+
+    @property
+    def size(self) -> int:
+        """P: how long a row has to be."""
+        return max(place.stop for place in self.places.values())
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for _, p in self.named]
+
+    def give(self, row: Tensor) -> None:
+        """Take a row as the gradients."""
+        for name, p in self.named:
+            p.grad = row[self.places[name]].reshape(p.shape).to(p.dtype, copy=True)
+
+    def pull(self, row: Tensor) -> None:
+        """Take a row of noise, with a pull towards zero as of a loss with bounded gradients: no such run overflows."""
+        for name, p in self.named:
+            noise = row[self.places[name]].reshape(p.shape).to(p.dtype)
+            p.grad = 0.1 * ((4 * p.detach()).tanh() + noise)
+
+    def fill(self, row: Tensor) -> None:
+        """Write a row into the gradients that these parameters have, or give them their first ones."""
+        kept = [p.grad for p in self.parameters]
+        self.give(row)
+        for p, old in zip(self.parameters, kept, strict=True):
+            if old is not None and p.grad is not None:
+                p.grad = old.copy_(p.grad)
+
+    def step(self) -> None:
+        """The next step, on random numbers of its own."""
+        self.count += 1
+        with self._frame():
+            self.optimizer.step()
+
+    def again(self, state: dict[str, Any]) -> Replica:
+        """A new one with these parameters as they are, and this state."""
+        other = Replica.__new__(Replica)
+        other.spec, other.count, other.places = self.spec, self.count, self.places
+        other.named = [(name, nn.Parameter(p.detach().clone())) for name, p in self.named]
+        with other._frame():
+            other.optimizer = build(self.spec, list(other.named))
+            other.optimizer.load_state_dict(state)
+        return other
+
+    def difference(self, other: Replica) -> str:
+        """The first parameter whose bits are not those of the other's, or nothing."""
+        own = dict(other.named)
+        return next((name for name, p in self.named if name in own and not same(p, own[name])), "")
+
+    def _frame(self) -> AbstractContextManager[None]:
+        return frame(self.spec, self.count)
 
 
-def restored(spec: OptimizerSpec, named: Named, state: dict[str, Any]) -> tuple[Named, torch.optim.Optimizer]:
-    """Copies of these parameters, and a new optimizer of them with this state."""
-    copies = [(name, nn.Parameter(p.detach().clone())) for name, p in named]
-    with foreign(spec, run_of(spec).key, 0, torch.device("cpu")):
-        optimizer = build(spec, copies)
-        optimizer.load_state_dict(state)
-    return copies, optimizer
-
-
-def give(named: Named, row: Tensor) -> None:
-    """Take a row (P,) as the gradients of these parameters."""
-    places = {s.name: s for s in SLICES}
-    for name, p in named:
-        s = places[name]
-        p.grad = row[s.offset : s.offset + s.size].reshape(s.shape).float().clone()
-
-
-def fill(named: Named, row: Tensor) -> None:
-    """Write a row (P,) into the gradients that these parameters have, or give them their first ones."""
-    kept = [p.grad for _, p in named]
-    give(named, row)
-    for (_, p), old in zip(named, kept, strict=True):
-        if old is not None and p.grad is not None:
-            p.grad = old.copy_(p.grad)
-
-
-def step(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, t: int) -> None:
-    """Step number t, counted from 0, on the run's own random numbers."""
-    with foreign(spec, run_of(spec).key, t + 1, torch.device("cpu")):
-        optimizer.step()
+def frame(spec: OptimizerSpec, count: int) -> AbstractContextManager[None]:
+    """For foreign code, of step number `count` or 0 for when it is made: its errors are `UsageError`s."""
+    return framed(spec, count, count, torch.device("cpu"))
 
 
 def with_spectrum(shape: Sequence[int], values: Sequence[float] | NDArray[np.floating], seed: int = 0) -> Tensor:

@@ -15,6 +15,9 @@ from grokbench.spec import OptimizerSpec, registry
 # twentieth is allowed for products in bfloat16. A plug-in promises a ratio by its attribute `grokbench_condition`.
 CONDITION = 1.05 * 1.21 / 0.68
 GRADIENT_CONDITION = 20.0
+ORTHOGONAL = 3.0  # a ratio below which an update is taken to be orthogonalised on purpose
+NORMS = (1e-6, 1e-8, 1e-10, 1e-12)  # of gradients, Frobenius; an ε of 1e-7 beside them makes the last ones degenerate
+WORSE = 2.0  # a factor by which the ratio may grow over these
 ALIGNED = 0.9  # mean cosine to the gradient's polar factor; in bfloat16, Newton–Schulz reaches 0.99, a reshape about 0
 
 
@@ -39,9 +42,11 @@ def spectrum(spec: OptimizerSpec) -> Seen:
     aligned, crooked = min((_alignment(update, gradients[name]), name) for name, update in updates.items())
     ratio_seen = f"largest over smallest singular value of an update of {steepest} is {ratio:.3g}"
     aligned_seen = f"alignment of U Vᵀ with the gradient's is {aligned:.3g} in {crooked}"
+    wrong = [small] if ratio < ORTHOGONAL and (small := _degenerate(spec, gradients, ratio)) else []
     if promised is None:
+        if wrong:
+            raise ConformanceError(small)
         return Seen(f"{ratio_seen}; {aligned_seen}; no ratio is promised", CheckOutcome.SAID)
-    wrong = []
     if not ratio <= float(promised):
         wrong.append(f"{ratio_seen}, not {float(promised):.3g} at the most")
     if not aligned >= ALIGNED:
@@ -49,6 +54,19 @@ def spectrum(spec: OptimizerSpec) -> Seen:
     if wrong:
         raise ConformanceError("; ".join(wrong))
     return Seen(f"{ratio_seen}, {float(promised):.3g} at the most; {aligned_seen}")
+
+
+def _degenerate(spec: OptimizerSpec, gradients: dict[str, Tensor], ratio: float) -> str:
+    """What is wrong with updates of small gradients, if anything is."""
+    for norm in NORMS:
+        scaled = {name: norm * g / g.norm() for name, g in gradients.items()}
+        found, name = max((_ratio(update), name) for name, update in _updates(spec, scaled).items())
+        if found > WORSE * ratio:
+            return (
+                f"for gradients of norm {norm:g} the ratio of singular values is {found:.3g} in {name}, not "
+                f"{ratio:.3g} as for larger ones: is the ε of its normalisation too large?"
+            )
+    return ""
 
 
 def _updates(spec: OptimizerSpec, gradients: dict[str, Tensor]) -> dict[str, Tensor]:

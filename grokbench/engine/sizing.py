@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 
 from grokbench.models.transformer import layout, row_size
+from grokbench.numerics import cache
 from grokbench.spec import RunSpec
 
 FEWEST, MOST = 2, {"cpu": 16, "cuda": 64}
@@ -70,8 +71,10 @@ def compiler(device: str) -> str | None:
     """What torch.compile would use on 'cpu' or 'cuda', None where it is missing. An empty CXX means none.
 
     Nor is there one where torch is told to use no vector instructions (ATEN_CPU_CAPABILITY=default), since the C++ that
-    it then writes does not compile.
+    it then writes does not compile, nor where no folder can be written to keep what is compiled.
     """
+    if cache.folder() is None:
+        return None
     if device == "cuda":
         return "triton" if importlib.util.find_spec("triton") else None
     if platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() == "DEFAULT":

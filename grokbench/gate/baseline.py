@@ -1,7 +1,7 @@
 """What a candidate is held against: an optimizer to be trained, or finished runs from a store or a small file.
 
-The file is JSON: what it was made with, and for each cell the golden trajectory of replica 0 and a row for each run:
-digest, bits, outcome, epochs, fit, first, sustained, below. What `bits` are, the function of that name says.
+The file is JSON: what it was made with, and for each cell the golden trajectory of replica 0 and the runs, each with
+its digest, its bits and the fields of its grok time by name. What `bits` are, the function of that name says.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from grokbench.records.grok import GrokTime, Outcome
 from grokbench.records.store import Record, Store
 from grokbench.spec import ENGINE, OptimizerSpec, RunSpec, UsageError, fields, registry
 
-FORMAT, VERSION = "grokbench baseline", 2
+FORMAT, VERSION = "grokbench baseline", 3
+_ROW = ("digest", "bits", *codec.TIME)  # in a file of version 2, a run is a list of these
 Goldens = Mapping[str, tuple[str, ...]]
 
 
@@ -79,9 +80,8 @@ def read(path: str) -> dict[str, Any]:
         raise UsageError(f"cannot read the baseline {path}: {why}; `grokbench baseline save` makes one") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path} is not a baseline: make one with `grokbench baseline save`")
-    for name, ours in (("version", VERSION), ("engine", ENGINE)):
-        if content.get(name) != ours:
-            theirs = content.get(name)
+    for name, ours, also in (("version", VERSION, VERSION - 1), ("engine", ENGINE, ENGINE)):
+        if (theirs := content.get(name)) not in (ours, also):
             raise UsageError(f"the baseline {path} is of {name} {theirs!r}, and this is {name} {ours}: save it anew")
     return content
 
@@ -108,11 +108,12 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
             rows = content["runs"][str(cell)]
             counts.append(len(rows))
             for run, row in zip(setting.runs(cell, optimizer, len(rows)), rows, strict=True):
-                digest, seen[run.digest], outcome, epochs, fit, first, sustained, below = row
+                values = dict(zip(_ROW, row, strict=True)) if isinstance(row, list) else row
+                digest, seen[run.digest] = values["digest"], values["bits"]
                 if run.digest != digest:
                     where = f"replica {run.replica} of {cell}"
                     raise refuse(f"has the digest {digest} for {where}, which now is {run.digest}")
-                time = _checked(GrokTime(Outcome(outcome), epochs, fit, first, sustained, below), setting.budget)
+                time = _checked(codec.grok_time(values), setting.budget)
                 records[digest] = Record(digest, time, codec.NO_CURVES, (), 0.0, 0.0, origin)
         golden = {str(cell): tuple(map(str, content["golden"][str(cell)])) for cell in setting.cells}
         if {len(digests) for digests in golden.values()} != {EPOCHS}:
@@ -126,9 +127,8 @@ def from_file(path: str, content: dict[str, Any], setting: Setting) -> Baseline:
 
 def _checked(time: GrokTime, budget: int) -> GrokTime:
     """Raises `ValueError` for figures that no run of this budget can have."""
-    figures = list(vars(time).values())[1:]
-    whole = all(type(x) is int or x is None for x in figures)
-    if not whole or len(figures) != 5 or not all(x is None or 0 <= x <= budget for x in figures):
+    figures = [time.epochs, time.fit, time.first, time.sustained, time.below]
+    if not all(x is None or 0 <= x <= budget for x in figures):
         raise ValueError(f"a run cannot have {figures}")
     if time.outcome is Outcome.GROKKED and (time.first is None or time.fit is None):
         raise ValueError("a run that grokked has no first crossing")
@@ -144,10 +144,10 @@ def save(
     pairs: int,
 ) -> None:
     """Write a baseline file."""
-    runs: dict[str, list[list[object]]] = {}
+    runs: dict[str, list[dict[str, object]]] = {}
     for cell in setting.cells:
         own = [records[run.digest] for run in setting.runs(cell, optimizer, pairs)]
-        runs[str(cell)] = [[r.digest, bits(r), r.time.outcome.value, *list(vars(r.time).values())[1:]] for r in own]
+        runs[str(cell)] = [{"digest": r.digest, "bits": bits(r), **codec.time_fields(r.time)} for r in own]
     content = {
         "format": FORMAT,
         "version": VERSION,

@@ -16,6 +16,8 @@ from grokbench.gate import baseline as baselines
 from grokbench.gate.baseline import Baseline
 from grokbench.gate.decision import Decision, GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.gate.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
+from grokbench.records import provenance
+from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record, Store
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
 from grokbench.training.checkout import Checkout
@@ -74,6 +76,14 @@ class Result:
     def passed(self) -> bool:
         """Whether the candidate is shown to be fine."""
         return self.outcome in (GateOutcome.PASS, GateOutcome.IMPROVED)
+
+    @property
+    def unlike(self) -> int:
+        """In how many pairs the arms are known to have been rounded otherwise, say on processors of two kinds."""
+        pairs: dict[object, list[Provenance]] = {}
+        for run, _, record in self.records:
+            pairs.setdefault((run.task, run.softmax, run.replica), []).append(record.provenance)
+        return sum(one.unlike(other) for one, other in pairs.values())
 
     @property
     def identical(self) -> bool:
@@ -163,7 +173,9 @@ class _Gate:
         before = None
         if self._baseline.golden is not None:
             before = tuple(self._baseline.golden[str(cell)] for cell in cells)
-        elif self._trainable():
+        if before is not None and self._elsewhere():
+            before = None  # its bits are those of another machine
+        if before is None and self._trainable():
             before = golden(runs(baseline), device, EPOCHS)
             if baseline.seen and marked(self._bare(), before) != baseline:
                 before = None  # what is found here under its name is not what it was
@@ -172,6 +184,12 @@ class _Gate:
             baseline = marked(baseline, before)
         self._arms = baseline, marked(self._candidate, after, origin)
         return None if before is None else first_difference(before, after)
+
+    def _elsewhere(self) -> bool:
+        """Whether the baseline's records are known to have been rounded otherwise than records of here are."""
+        here = provenance.capture(self._setting.device)
+        known = {replace(record.provenance, compiler=None) for record in (self._baseline.records or {}).values()}
+        return any(here.unlike(origin) for origin in known)
 
     def _trainable(self) -> bool:
         """Whether the baseline's optimizer, as it was, can be had here; always if it was named."""
@@ -225,11 +243,16 @@ class _Gate:
         return max(self._began, self._request.since) if one else self._request.since
 
     def _identical(self, count: int, records: Sequence[Mapping[str, Record]]) -> bool:
-        """Whether all these pairs are equal from beginning to end, bit by bit."""
+        """Whether all these pairs are equal from beginning to end, bit by bit.
+
+        Bits of unlike arithmetic are not compared.
+        """
         known = self._baseline.bits
         for cell in self._setting.cells:
             one, other = (self._setting.runs(cell, arm, count) for arm in self._arms)
             for mine, theirs in zip(one, other, strict=True):
+                if records[0][mine.digest].provenance.unlike(records[1][theirs.digest].provenance):
+                    return False
                 before = baselines.bits(records[0][mine.digest]) if known is None else known[mine.digest]
                 if before != baselines.bits(records[1][theirs.digest]):
                     return False

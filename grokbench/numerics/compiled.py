@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+
+from grokbench.numerics import cache
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _compiled: dict[Hashable, Any] = {}
@@ -21,8 +22,8 @@ _compiled: dict[Hashable, Any] = {}
 def compiled(key: Hashable, function: _Function, device: torch.device, *, graphs: bool) -> _Function:
     """The function as compiled for this key before, or compiled by its first call. graphs: it changes no argument."""
     if key not in _compiled:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokbench"
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        if place := cache.folder():
+            os.environ[cache.VARIABLE] = str(place)
         # torch.compile keeps what it compiled with the code object and allows it only a few variants.
         own = types.FunctionType(
             function.__code__.replace(),

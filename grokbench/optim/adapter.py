@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from grokbench.models.transformer import Stack
 from grokbench.numerics import rng
 from grokbench.numerics.frame import unchanged
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError
+from grokbench.spec.foreign import no_exit
 from grokbench.spec.registry import RESERVED, load
 
 
@@ -139,20 +140,25 @@ def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.o
     return optimizer
 
 
-@contextmanager
-def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> Iterator[None]:
-    """Run foreign code, with gradients, on the run's own random numbers; what it does wrong is a `UsageError`.
-
-    That is what it raises, `SystemExit` included, and what it changes of torch's global settings, which is undone: the
-    runs beside it would change with them. Out of memory is the machine's failure, not the optimizer's, and passes
-    unchanged.
-    """
+def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> AbstractContextManager[None]:
+    """Run foreign code in a frame, on the random numbers of the run with this key, for its step number `count`."""
     seed = rng.words(rng.key_tensor(key)[None], rng.Stream.OPTIMIZER, torch.tensor([count]), 1)
+    return framed(spec, int(seed), count, device)
+
+
+@contextmanager
+def framed(spec: OptimizerSpec, seed: int, count: int, device: torch.device) -> Iterator[None]:
+    """Run foreign code, with gradients, on random numbers of this seed; what it does wrong is a `UsageError`.
+
+    That is what it raises, an attempt to end the process included, and what it changes of torch's global settings,
+    which is undone: the runs beside it would change with them. Out of memory is the machine's failure, not the
+    optimizer's, and passes unchanged.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # Torch's own `manual_seed` also queues the seed for devices that are not used, which takes most of its time.
-        (torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed)(int(seed))
+        (torch.manual_seed if device.type == "cuda" else torch.default_generator.manual_seed)(seed)
         try:
-            with torch.enable_grad(), unchanged() as changes:
+            with torch.enable_grad(), no_exit(), unchanged() as changes:
                 yield
         except (Exception, SystemExit) as error:
             if out_of_memory(error) or isinstance(error, UsageError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ import pytest
 
 from grokbench.options import BY_NAME, OPTIONS, settings
 from grokbench.plugin.asked import SESSION, alone, case_of, cases_of, checks, options_of, session_of
+from grokbench.plugin.collection import pytest_collect_file as pytest_collect_file
+from grokbench.plugin.collection import pytest_pycollect_makemodule as pytest_pycollect_makemodule
+from grokbench.plugin.collection import warn_of_lost_root
 from grokbench.plugin.fixtures import GROK, NOTE
 from grokbench.plugin.fixtures import grok as grok
 from grokbench.plugin.fixtures import grok_finding as grok_finding
@@ -60,9 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
     given = [name for name in BY_NAME if config.getoption(f"--grok-{name}") is not None]
     if not given:
         return
-    sys.path.insert(
-        0, str(config.invocation_params.dir)
-    )  # an optimizer's module may lie there, as for the command line
+    if not hasattr(config, "workerinput"):
+        warn_of_lost_root(config)
+    # An optimizer's module may lie in the folder that we are in, as for the command line.
+    sys.path.insert(0, str(config.invocation_params.dir))
     if config.getoption("--grok-fresh") and not hasattr(config.option, "grok_since"):
         config.option.grok_since = time.time()  # xdist hands the options to its workers
     from grokbench.spec import UsageError
@@ -80,20 +85,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _check(config: pytest.Config) -> None:
     """Refuse what cannot work before anything is trained."""
-    from grokbench.records import files
     from grokbench.records.store import Store
+    from grokbench.report import formats
 
     options = options_of(config)
     if options.device != "auto":
         from grokbench.training.local import resolve_device
 
         resolve_device(options.device)
-    path = config.getoption("--grok-json")
     if config.option.collectonly:
         return
-    if path:
-        files.prepare(path)
+    formats.prepared(_given(config))
     Store(options.store).close()
+
+
+def _given(config: pytest.Config) -> Callable[[str], str | None]:
+    """What an option was given, by its name."""
+    return lambda name: config.getoption(f"--grok-{name}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -143,11 +151,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         told = [case.id for case in found.selected] if found else []
         config.workeroutput[CASES] = told  # type: ignore[attr-defined]  # xdist's
         return
-    path = config.getoption("--grok-json")
-    if path and (found := _answering(config)):
-        from grokbench.report import export
+    if found := _answering(config):
+        from grokbench.report import formats
 
-        export.write(path, *found.answers())
+        if paths := formats.asked(_given(config)):
+            formats.write(paths, *found.answers())
 
 
 def _answering(config: pytest.Config) -> Session | None:
@@ -174,11 +182,12 @@ def _summarise(terminalreporter: Any, config: pytest.Config) -> list[Note]:
     session = _answering(config)
     if session is None:
         return []
-    from grokbench.report import summary, terminal
+    from grokbench.report import signs, summary, terminal
 
     verdicts, runs = session.answers()
+    writer = config.get_terminal_writer()
     terminalreporter.section("grokbench")
-    terminalreporter.write(terminal.text(verdicts, runs, config.get_terminal_writer().fullwidth))
+    terminalreporter.write(signs.fitted(terminal.text(verdicts, runs, writer.fullwidth), writer._file))
     return summary.verdicts(verdicts, strict=bool(config.getoption("--grok-strict")))
 
 

@@ -40,7 +40,7 @@ def document(files: Sequence[Results], table: Iterable[Row]) -> dict[str, Any]:
 def text(files: Sequence[Results], table: Sequence[Row], *, color: bool = False, together: bool = False) -> str:
     """What produced the files, and below it their results, as wide as it takes. together: see `compare.rows`."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False)
+    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False, markup=False, emoji=False)
     console.print(_origins(files))
     console.print(_results(files, table))
     found = [(m, ratio) for row in table for m, ratio in zip(row.measurements, row.ratios, strict=True) if ratio]

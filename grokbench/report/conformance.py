@@ -18,7 +18,7 @@ def broken(findings: Sequence[Finding]) -> list[Finding]:
 
 
 _HEADER = ("check", "outcome", "what was seen")
-_STYLE = {"holds": "green", "breaks": "red", "said": "", "does not apply": "dim"}
+_STYLE = {"holds": "green", "breaks": "red", "said": "", "does not apply": "dim", "breaks, as expected": "yellow"}
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:
@@ -47,7 +47,9 @@ def text(found: dict[str, list[Finding]], width: int, *, color: bool = False) ->
     from rich.text import Text
 
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
+    console = Console(
+        file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False, emoji=False
+    )
     out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     if len(found) == 1:
         ((name, findings),) = found.items()

@@ -38,7 +38,9 @@ def text(result: Result, width: int, *, color: bool = False) -> str:
     from rich.text import Text
 
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False)
+    console = Console(
+        file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False, emoji=False
+    )
     for name, arm in zip(ARMS, _named(result), strict=True):
         console.print(f"{name:<9}  {arm}")
     if result.pairs:
@@ -70,6 +72,11 @@ def _notes(result: Result) -> list[str]:
     lines = []
     if result.identical:
         lines.append("What first acts after the end of these runs, they do not see.")
+    elif result.unlike:
+        count = len(result.records) // 2
+        lines.append(
+            f"In {result.unlike} of {count} pairs the arms were trained by unlike arithmetic, so no bits were compared."
+        )
     elif result.differs:
         lines.append(f"The weights differ from epoch {result.differs} on.")
     elif result.differs is None:
@@ -99,6 +106,7 @@ def document(result: Result) -> dict[str, Any]:
         "level": result.request.level,
         "identical": result.identical,
         "differs_from_epoch": result.differs,
+        "pairs_of_unlike_arithmetic": result.unlike,
         "decision": d
         and {
             "pairs": d.pairs,

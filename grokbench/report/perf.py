@@ -36,7 +36,7 @@ def text(result: Result, *, color: bool = False) -> str:
     from rich.text import Text
 
     buffer = io.StringIO()
-    console = Console(file=buffer, width=110, force_terminal=color, highlight=False, markup=False)
+    console = Console(file=buffer, width=110, force_terminal=color, highlight=False, markup=False, emoji=False)
     out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, name in enumerate(HEADER):
         out.add_column(name, justify="right" if 0 < i < len(HEADER) - 1 else "left", no_wrap=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from grokbench.report import github
 from grokbench.report.github import Note
+from grokbench.report.terminal import between
 from grokbench.verdicts.verdict import Status, Verdict
 
 FINDING = ("optimizer", "check", "outcome", "text")
@@ -22,9 +23,8 @@ def verdicts(found: Sequence[Verdict], *, strict: bool) -> list[Note]:
 
 
 def _ratio(v: Verdict) -> str:
-    if v.ratio is None:
-        return "–"
-    return f"{v.ratio:.2f}" + (f" ({v.interval[0]:.2f}–{v.interval[1]:.2f})" if v.interval else "")
+    shown = "–" if v.ratio is None else f"{v.ratio:.2f}"
+    return shown + (f" ({between(v.interval)})" if v.interval else "")
 
 
 def findings(found: Sequence[Sequence[str]]) -> list[Note]:

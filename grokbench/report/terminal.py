@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from grokbench.claims import Cell
 from grokbench.records.grok import Outcome
+from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record
 from grokbench.spec import RunSpec
 from grokbench.stats.paired import Interval
@@ -56,7 +58,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             _epochs(v.median[candidate]),
             _grokked(v),
             _ratio(v.ratio),
-            _interval(v.interval),
+            between(v.interval),
             _ratio(v.sustained) + "!" * v.inverted,
             _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted),
             Text(_status(v), _STYLE[v.status]),
@@ -85,16 +87,18 @@ def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _interval(ends: Interval | None) -> str:
-    if ends is None or not all(map(math.isfinite, ends)):
-        return "–"
-    return f"{ends[0]:.2f}–{ends[1]:.2f}"
+def between(ends: Interval | None) -> str:
+    """An interval for a reader; it may have one end only."""
+    low, high = ends or (0.0, math.inf)
+    if math.isfinite(high):
+        return f"{low:.2f}–{high:.2f}" if low else f"< {high:.2f}"
+    return f"> {low:.2f}" if low else "–"
 
 
 def _status(v: Verdict) -> str:
     if v.status is Status.INCONCLUSIVE or not v.endpoint.timed or v.question.margin != 1:
         return v.status.value
-    return f"{v.status.value}: {'later' if _against(v) else 'earlier'}"
+    return f"{v.status.value}: {'later' if _against(v) else 'earlier'}" + "~" * v.fragile
 
 
 def claims(verdicts: Sequence[Verdict]) -> Table:
@@ -123,7 +127,9 @@ def protocols(verdicts: Sequence[Verdict]) -> Table:
             out.add_section()
         found = {v.question.protocol: v for v in verdicts if _place(v) == place}
         shown = [
-            Text(f"{_ratio(v.ratio)} {v.status.value}", _STYLE[v.status]) if (v := found.get(name)) else Text("–")
+            Text(f"{_ratio(v.ratio)} {v.status.value}" + "~" * v.fragile, _STYLE[v.status])
+            if (v := found.get(name))
+            else Text("–")
             for name in names
         ]
         out.add_row(*place, *shown)
@@ -144,11 +150,16 @@ def notes(runs: Runs) -> list[str]:
         commit = (origin.commit or "no commit")[:10] + (", changed" if origin.dirty else "")
         lines.append(
             f"trained by grokbench {origin.grokbench} ({commit}), torch {origin.torch}, "
-            f"{origin.device}, {origin.threads} thread{'s' * (origin.threads != 1)}"
+            f"{origin.device}{_arithmetic(origin)}, {origin.threads} thread{'s' * (origin.threads != 1)}"
         )
-    if len(origins) > 1:
+    if len({replace(origin, compiler=None) for origin in origins}) > 1:
         lines.append("The records come from different machines or versions; arms may differ in more than is compared.")
     return lines
+
+
+def _arithmetic(origin: Provenance) -> str:
+    known = [origin.arithmetic, origin.arithmetic is not None and origin.compiler and f"compiled by {origin.compiler}"]
+    return "".join(f", {part}" for part in known if part)
 
 
 def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
@@ -156,8 +167,13 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     lines = []
     if any(v.question.sequential for v in verdicts):
         lines.append(
-            "Verdicts by pairs are anytime-valid: a cell's training stopped where its evidence sufficed. The intervals "
-            "take no account of that; they describe."
+            "Verdicts by pairs and their intervals hold whenever one looks, so a cell stopped training where its "
+            "evidence sufficed, or could no longer suffice."
+        )
+    if (together := max((v.question.comparisons for v in verdicts), default=1)) > 1:
+        lines.append(
+            f"{together} comparisons are decided together: each p is multiplied by {together}, so that any of them is "
+            "falsely supported, or falsely refuted, no more often than one alone would be."
         )
     if any(v.tabled and v.question.paired and not v.question.sequential for v in verdicts):
         lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")
@@ -169,11 +185,15 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
                 f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
                 f"{cells} here; --family selected corrects over these alone, for a choice before any data were seen"
             )
+    if any(v.fragile for v in verdicts):
+        lines.append(
+            "~ half of the budget, or sustained grok times, would not give this verdict; --json has the figures."
+        )
     if any(v.inverted for v in verdicts):
         lines.append("! first crossings and sustained grok times point in different directions.")
     for v in verdicts:
         tabled = v.tabled
-        if v.status is not Status.SUPPORTED or v.inverted or not tabled:
+        if v.status is not Status.SUPPORTED or v.inverted or v.unlike or not tabled:
             lines.append(f"{v.id}: {v.reason}" + f" ({v.question.scope})" * bool(v.question.scope and not tabled))
     return lines
 
@@ -181,7 +201,9 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
 def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
     """The tables of all claims, in `width` columns but at least 112."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False)
+    console = Console(
+        file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False, emoji=False
+    )
     tabled = [v for v in verdicts if v.tabled]
     for claim in dict.fromkeys(v.claim for v in tabled):
         console.print(table([v for v in tabled if v.claim == claim]))

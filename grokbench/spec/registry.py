@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+from grokbench.spec.defaults import filled
 from grokbench.spec.fields import frozen
+from grokbench.spec.foreign import imported
 
 ENTRY_POINTS = "grokbench.optimizers"
 
@@ -69,7 +71,7 @@ FILTERS: dict[str, dict[str, Value]] = {
 SCALES = ("original", "match_rms_adamw", "spectral", "none")
 
 # Words in the parentheses that are ours and never reach a plug-in. The last two set AdamW for the parameters that a
-# plug-in for matrices leaves over; without the last they decay at the plug-in's `weight_decay`, if that is given.
+# plug-in for matrices leaves over; without the last they decay at the plug-in's `weight_decay`, if it has one.
 RESERVED = ("warmup", "filter", "parameters", "adamw_lr", "adamw_weight_decay")
 
 
@@ -135,14 +137,18 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     parameters = given.pop("parameters", getattr(attribute, "grokbench_parameters", "all"))
     choose("kind of parameters", str(parameters), ("all", "matrices"))
     matrices = parameters == "matrices"
+    own = {key: value for key, value in given.items() if key not in RESERVED}
+    given |= filled(attribute, own, RESERVED, matrices=matrices)
     if matrices:
         _check(name, "adamw_lr", given.setdefault("adamw_lr", _ADAMW["lr"]))
-        _check(name, "adamw_weight_decay", given.get("adamw_weight_decay"))
+        if given.get("adamw_weight_decay") is None:
+            given["adamw_weight_decay"] = given.get("weight_decay") or 0.0
+        _check(name, "adamw_weight_decay", given["adamw_weight_decay"])
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters = tuple(given.items())
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _fingerprint(target(name)))  # type: ignore[arg-type]
+    hyperparameters, fingerprint = tuple(given.items()), _fingerprint(target(name).partition(":")[0])
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, fingerprint)  # type: ignore[arg-type]
 
 
 def _filter(text: Value) -> str | None:
@@ -187,11 +193,11 @@ def target(name: str) -> str:
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
     module_name, _, attribute = target(name).partition(":")
+    value: Any = imported(module_name, f"the optimizer {name!r}")
     try:
-        value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except (Exception, SystemExit) as error:  # an import runs foreign code, which can raise anything
+    except Exception as error:  # a module's `__getattr__` can raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"cannot import the optimizer {name!r}: {reason}") from error
     if not callable(value):
@@ -200,12 +206,13 @@ def load(name: str) -> Any:
 
 
 @functools.cache
-def _fingerprint(target: str) -> str:
-    """Version of the installed distribution and a hash of its files, or of the sources if they are being worked on.
+def _fingerprint(name: str) -> str:
+    """Of a module: version of the installed distribution and a hash of its files, or of the sources if there is none.
 
-    The sources are those of the top-level package, or of the one file and of what it imports from its own folder.
+    The sources are those of the top-level package, or of the one file and of what it imports from its own folder. All
+    plug-ins of a module have one, so that they are read once.
     """
-    module = importlib.import_module(target.partition(":")[0])
+    module = importlib.import_module(name)
     top = importlib.import_module(module.__name__.partition(".")[0])
     file = getattr(top, "__file__", None) or getattr(module, "__file__", None)
     if file is None:

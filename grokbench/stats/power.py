@@ -9,6 +9,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln
 
@@ -35,27 +36,36 @@ class Need(NamedTuple):
 def need(ratio: float, spread: float, cells: int, level: float = 0.05, power: float = 0.8, ties: float = 0.0) -> Need:
     """The pairs with which a true ratio is found with this probability in one of so many cells, on its own side.
 
-    ties: share of pairs that are ties, as when neither run groks.
+    As many as a cell needs without help from the others: where these are decided, too, fewer do. ties: share of pairs
+    that are ties, as when neither run groks.
     """
-    gap = abs(np.log(ratio))
-    win = float(stats.norm.cdf(gap / spread)) if spread else float(gap > 0)
-    return Need(wins_needed(win, ties, level / cells, power), flips_needed(gap, spread, ties, level / cells, power))
+    gap = abs(float(np.log(ratio)))
+    return Need(
+        pairs_needed(gap, spread, ties, level / cells, power), flips_needed(gap, spread, ties, level / cells, power)
+    )
 
 
 @functools.lru_cache(maxsize=4096)
-def wins_needed(
-    win: float, ties: float, level: float, power: float = 0.8, wins: int = 0, losses: int = 0
-) -> int | None:
-    """More pairs until the sequential test reaches the level with this probability, after so many wins and losses.
+def pairs_needed(gap: float, spread: float, ties: float, level: float, power: float = 0.8) -> int | None:
+    """Pairs with which the sequential test reaches the level with this probability; gap: mean log ratio, positive."""
+    rng = np.random.default_rng(0)
+    draws = rng.normal(-gap, spread, (PATHS, MOST)) * (rng.random((PATHS, MOST)) >= ties)
+    return _first(sequential.log_e_sizes(draws) >= -np.log(level), power)
 
-    win: probability of winning a pair that is no tie.
+
+def more_needed(differences: Floats, log_e: float, power: float = 0.8) -> int | None:
+    """More pairs with which the log e-value of a cell gets there with this probability, if they are drawn from those so
+    far, the differences (n,).
     """
     rng = np.random.default_rng(0)
-    draws = rng.random((PATHS, MOST))
-    signs = np.where(draws < ties, 0, np.where(draws < ties + (1 - ties) * win, -1, 1))
-    past = np.broadcast_to(np.repeat([-1, 1], [wins, losses]), (PATHS, wins + losses))
-    log_e = sequential.log_e(np.hstack([past, signs]))[:, wins + losses :]
-    share = (log_e >= -np.log(level)).cumsum(1).astype(bool).mean(0)  # that have crossed by then
+    drawn = rng.integers(0, len(differences), (PATHS, MOST))
+    paths = np.hstack([np.broadcast_to(differences, (PATHS, len(differences))), np.sort(differences)[drawn]])
+    return _first(sequential.log_e_sizes(paths)[:, len(differences) :] >= log_e, power)
+
+
+def _first(reached: NDArray[np.bool_], power: float) -> int | None:
+    """The smallest number of pairs by which so many of the paths (P, n) have got there, None if none is."""
+    share = reached.cumsum(1).astype(bool).mean(0)
     return int((share >= power).argmax()) + 1 if share[-1] >= power else None
 
 

@@ -1,41 +1,26 @@
 """Testing while the data come in: e-processes on pairs, taken in the order of the replicas.
 
-`log_e` looks at who wins each pair. `log_e_sizes` looks at by how much, too, and needs fewer pairs for small effects;
-its hypothesis is that of sign flips, that within a pair the arms are exchangeable.
-
-Under the hypothesis that the candidate wins a pair that is no tie with a probability of at most one half, given the
-pairs before, E is at most 1 on average whenever one looks, so it ever reaches 1/α with a probability of at most α
-(Ville 1939; Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-valid inference"). The bet is a Beta
-mixture over the probability of a win, cut off at one half, so that losses never speak for a claim, and with most of its
-weight on candidates that win nearly always.
+An e-process is at most 1 on average, under its hypothesis, whenever one looks; so it ever reaches 1/α with a
+probability of at most α (Ville 1939; Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-valid inference").
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln, logsumexp
+from scipy.optimize import brentq
+from scipy.special import logsumexp
 
-from grokbench.stats.paired import Floats
+from grokbench.stats.paired import Floats, Interval
 
-# Chosen before any verdict by the number of pairs that an unbroken row of wins, or one with a single loss, needs.
-WINS, LOSSES = 4.0, 0.5
 # Rates of `log_e_sizes`. For normal differences of mean μ and deviation σ the best is about |μ|/σ²: these suit effects
 # of 5 % with a deviation of 0.3 as well as a factor of two with one of 0.15.
 BETS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 SHARES = (0.5, 0.95)  # of the largest stake in `log_e_share`
-STEP = 3  # pairs between looks, after the first that can decide
-
-
-def log_e(signs: NDArray[np.floating] | Sequence[float]) -> Floats:
-    """(..., n) log E after each pair, from (..., n) differences: negative a win, positive a loss, zero a tie."""
-    signs = np.asarray(signs, dtype=float)
-    wins, losses = (signs < 0).cumsum(-1), (signs > 0).cumsum(-1)
-    after, before = _log_upper(WINS + wins, LOSSES + losses), _log_upper(np.array(WINS), np.array(LOSSES))
-    return np.asarray(after - before + (wins + losses) * math.log(2))
+FIRST = 6  # pairs at the first look: of fewer, no 95 % interval exists, since a pair at most doubles an e-value
 
 
 def log_e_sizes(differences: NDArray[np.floating] | Sequence[float]) -> Floats:
@@ -62,27 +47,38 @@ def log_e_share(losses: NDArray[np.floating] | Sequence[float], limit: float) ->
     return np.asarray(logsumexp(gains.cumsum(-1), axis=0) - math.log(len(SHARES)))
 
 
-def _log_upper(a: Floats, b: Floats) -> Floats:
-    """log of the integral of x^(a−1) (1−x)^(b−1) from ½ to 1; −∞ where that is too small for a float."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(betaln(a, b) + np.log(betainc(b, a, 0.5)))
-
-
-def p_value(signs: NDArray[np.floating] | Sequence[float]) -> float:
+def p_value(differences: NDArray[np.floating] | Sequence[float]) -> float:
     """1 over the largest E so far: a p-value however the number of pairs came about. 1 without pairs."""
-    signs = np.asarray(signs, dtype=float)
-    return float(min(1.0, np.exp(-log_e(signs).max()))) if len(signs) else 1.0
+    x = np.asarray(differences, dtype=float)
+    return float(min(1.0, np.exp(-log_e_sizes(x).max()))) if len(x) else 1.0
 
 
 def fewest(level: float) -> int:
-    """The smallest number of pairs that can reach this level, all of them wins."""
-    n = 1
-    while p_value(-np.ones(n)) > level:
-        n += 1
-    return n
+    """The smallest number of pairs that can reach this level, all of them won by far."""
+    return math.ceil(math.log2(1 / level) - 1e-9)
 
 
-def stages(level: float, most: int) -> tuple[int, ...]:
-    """After how many pairs to look, at most `most`: first where a decision at this level is possible."""
-    first = min(fewest(level), most)
-    return tuple(dict.fromkeys([*range(first, most, STEP), most]))
+def ratio(differences: Callable[[float], Floats], widest: float, level: float = 0.95) -> tuple[float | None, Interval]:
+    """The factor between the times of two arms, with an interval that holds it at whatever number of pairs one looks.
+
+    differences: for a log ratio x, (n,) differences of log times between the candidate and e^x times the baseline; they
+    fall as x grows, and stay as they are beyond ± widest. The interval has the ratios that neither side of
+    `log_e_sizes` has ever rejected, each at half of 1 − level: a confidence sequence (Ramdas et al. 2023, section 3).
+    Its ends are 0 and ∞ where nothing was rejected. The ratio is the one at which both sides weigh the same; None where
+    there is none, as when one arm never gets there.
+    """
+
+    def path(x: float, sign: float) -> Floats:
+        return log_e_sizes(sign * differences(x))
+
+    def crossing(of: Callable[[float], float]) -> float | None:
+        """Where a function that grows, or stays, goes through zero."""
+        if of(-widest) >= 0 or of(widest) <= 1e-9:
+            return None
+        return float(np.exp(brentq(of, -widest, widest, xtol=1e-6)))
+
+    enough = math.log(2 / (1 - level))
+    high = crossing(lambda x: path(x, 1).max() - enough)
+    low = crossing(lambda x: enough - path(x, -1).max())
+    middle = crossing(lambda x: path(x, 1)[-1] - path(x, -1)[-1])
+    return middle, (low or 0.0, high or math.inf)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -80,7 +81,7 @@ class Executor:
         self._device = resolve_device(device)
         _keep_freed_memory()
         with numerics():
-            self._provenance = provenance.capture(self._device, sizing.compiler(self._device))
+            self._provenance = provenance.capture(self._device)
         self._packs: dict[Hashable, Pack] = {}
         self._asked: dict[str, RunSpec] = {}
         self._done: set[str] = set()
@@ -163,7 +164,7 @@ class Executor:
                 if not out_of_memory(error) or not pack.halve():
                     raise
                 ended = []
-            self._keep(ended)
+            self._keep(pack, ended)
             return True
         return False
 
@@ -194,11 +195,13 @@ class Executor:
                 self._pack(run).queue.setdefault(digest, run)
         self._store.release()
 
-    def _keep(self, ended: Sequence[Slot]) -> None:
-        """Store the records of runs that have ended."""
+    def _keep(self, pack: Pack, ended: Sequence[Slot]) -> None:
+        """Store the records of runs that have ended in a pack."""
+        compiler = sizing.compiler(self._device) if pack.size.compiled else None
+        origin = replace(self._provenance, compiler=compiler)
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
-            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, self._provenance)
+            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, origin)
             self._done.add(slot.digest)
             self._trained += 1
         if self._listener:

@@ -6,6 +6,7 @@ found. A new one is one more object in `ENDPOINTS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
 from grokbench.stats import paired, permutation, sequential, unpaired
 from grokbench.stats.paired import Floats, Interval
-from grokbench.verdicts.pairs import Evidence, arms_of, blocks_of, in_order, stack, stack_arms, sums
+from grokbench.verdicts.pairs import Evidence, Sample, arms_of, blocks_of, stack, stack_arms, sums, together
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -63,22 +64,35 @@ class Endpoint:
         if not question.paired:
             candidate, baseline = ([self.scale(s.value) for s in arm] for arm in arms_of(cells))
             return *permutation.shuffle(candidate, baseline, rng), ""
-        blocks = sums(cells, lambda e: e.differences)
         if question.sequential:
-            came = in_order(blocks)
+            came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
-        return *permutation.sign_flip(np.concatenate(blocks), rng), ""
+        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng), ""
 
     def least(self, question: Question, cells: Sequence[Evidence]) -> float:
         """The smallest p that `test` can have with so many runs, whatever their values."""
         if not question.paired:
             return permutation.rarest((len(e.candidate.value), len(e.baseline.value)) for e in cells)
-        blocks = blocks_of(cells)
-        return sequential.p_value(-np.ones(blocks)) if question.sequential else 2.0**-blocks
+        pairs = len(together(cells, lambda e: e.differences)) if question.sequential else blocks_of(cells)
+        return 2.0**-pairs
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a ratio, if the endpoint has one."""
         return None
+
+    def ratio_so_far(
+        self, cells: Sequence[Evidence], pick: Callable[[Sample], Floats] = lambda sample: sample.value
+    ) -> tuple[float | None, Interval]:
+        """The ratio of times with an interval, both valid whenever one looks; pooled, of the replicas all cells have.
+
+        A ratio of ρ is tested as a margin of ρ would be, so censoring takes nothing from the level.
+        """
+
+        def differences(log_ratio: float) -> Floats:
+            margin = math.exp(log_ratio)
+            return together(cells, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
+
+        return sequential.ratio(differences, math.log(max(e.never for e in cells)) + 1)
 
     def difference(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a difference, if the endpoint has one."""
@@ -153,7 +167,12 @@ class Count(Endpoint):
         return self._of(record)
 
     def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
-        return np.nan_to_num(baseline - candidate)  # more supports the claim; nothing is known of one: a tie
+        """More supports the claim; where nothing is known of one it is a tie.
+
+        Large numbers are compared as their logs would be, small ones as they are: so a single large difference cannot
+        outweigh all others.
+        """
+        return np.asarray(np.nan_to_num(np.arcsinh(baseline) - np.arcsinh(candidate)))
 
     def finding(self, v: Verdict) -> str:
         shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
@@ -169,7 +188,7 @@ class Reached(Count):
 
 
 class Spread(Endpoint):
-    """Grok times lie closer to their median."""
+    """Grok times lie closer to their median; of cells in which every run groks."""
 
     ratio_name = "spread"
 
@@ -178,22 +197,26 @@ class Spread(Endpoint):
         for e in cells:
             never.setdefault(e.block, []).append(e.never)
         candidate, baseline = stack_arms(cells, lambda sample: sample.first)
-        return *paired.spread(candidate, baseline, list(never.values()), rng), ""
+        told = len(self._telling(cells))
+        note = f"told by {told} of {len(cells)} cells, those in which every run groks"
+        return *paired.spread(candidate, baseline, list(never.values()), rng), note
 
     def ratio(self, cells: Sequence[Evidence]) -> float | None:
-        """Geometric mean over cells of the ratio of mean distances from the median, where both arms have one."""
-        logs = []
-        for e in cells:
-            c, b = (np.abs(s.first - np.median(s.first)).mean() for s in (e.candidate, e.baseline))
-            if c > 0 and b > 0 and max(np.median(e.candidate.first), np.median(e.baseline.first)) < e.never:
-                logs.append(np.log(c / b))
+        """Geometric mean over cells of the ratio of mean distances before the median, where both arms have one."""
+        pairs = [[paired.distance_before(s.first) for s in (e.candidate, e.baseline)] for e in self._telling(cells)]
+        logs = [np.log(c / b) for c, b in pairs if c > 0 and b > 0]
         return float(np.exp(np.mean(logs))) if logs else None
 
+    @staticmethod
+    def _telling(cells: Sequence[Evidence]) -> list[Evidence]:
+        """The cells in which every run groks: where one does not, the median may be hidden."""
+        return [e for e in cells if max(e.candidate.first.max(), e.baseline.first.max()) < e.never]
+
     def finding(self, v: Verdict) -> str:
-        return f"{v.arms[1]} is {'tighter' if v.supported else 'wider'}: {self.shown_ratio(v)}"
+        return f"{v.arms[1]} is {'tighter' if v.supported else 'wider'}: {self.shown_ratio(v)}; {v.note}"
 
     def undecided(self, v: Verdict) -> str:
-        return self.shown_ratio(v)
+        return f"{self.shown_ratio(v)}; {v.note}"
 
 
 class Interaction(Endpoint):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,47 +13,146 @@ from grokbench.claims import Arm, Cell, Claim
 from grokbench.records.store import Record
 from grokbench.spec import OptimizerSpec, RunSpec
 from grokbench.stats import sequential
+from grokbench.stats.course import follow
 from grokbench.verdicts.endpoints import ENDPOINTS
-from grokbench.verdicts.pairs import Evidence, Sample
+from grokbench.verdicts.pairs import Evidence, Sample, first_pairs, together
 
 Records = Mapping[str, Record]
+
+AHEAD = 2  # pairs that are trained beyond those that are needed, so that no slot of an ensemble is idle
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """What the records hold for a claim in a cell.
+    """What the records hold for a claim in the cells that are asked about, and for its pool.
 
-    missing: the runs to train next; none once the cell has been decided or has all its pairs. evidence: the pairs that
-    the claim's rule asks for, None while a run of them is missing. used: the runs that it asks for and that are there,
+    missing: the runs to train next for each cell that is still open, and under None for the pool. ahead: these, and
+    those that may be asked for after them. cells: the pairs that count so far, of every cell that is asked about. pool:
+    those of all cells of the claim, None while one is missing. used: the runs that are asked for and that are there,
     tuning included, with their arm's label.
     """
 
-    missing: tuple[RunSpec, ...]
-    evidence: Evidence | None
+    missing: dict[Cell | None, tuple[RunSpec, ...]]
+    ahead: dict[Cell | None, tuple[RunSpec, ...]]
+    cells: dict[Cell, Evidence]
+    pool: tuple[Evidence, ...] | None
     used: tuple[tuple[RunSpec, str], ...]
 
+    @property
+    def open(self) -> tuple[Evidence, ...]:
+        """The pairs so far of the cells that need more."""
+        return tuple(e for cell, e in self.cells.items() if cell in self.missing)
 
-def gather(claim: Claim, cell: Cell, records: Records) -> Gathered:
-    """Look by look, as far as the records reach.
+    @property
+    def ended(self) -> tuple[Evidence, ...]:
+        """The pairs of the cells that need no more."""
+        return tuple(e for cell, e in self.cells.items() if cell not in self.missing)
 
-    With a sequential test the rule is replayed from the first look on, so more records change nothing once it stopped.
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The records of a cell. tuning: its runs. arms: with the settings that tuning chose, none while a run of it is
+    missing. pairs: all before the first that is not whole.
     """
-    tuning = [(run, arm.label) for arm in claim.arms for runs in claim.tuning(cell, arm).values() for run in runs]
-    arms = [chosen(claim, cell, arm, records) for arm in claim.arms]
-    lacking = tuple(run for run, _ in tuning if run.digest not in records)
-    evidence, count = None, claim.replicas
-    for looked in () if lacking else claim.stages:
-        runs = [run for arm in arms if arm for run in claim.runs(cell, arm, looked)]
-        lacking = tuple(run for run in runs if run.digest not in records)
-        if lacking:
-            evidence = None
+
+    tuning: tuple[tuple[RunSpec, str], ...]
+    arms: tuple[Arm, ...]
+    pairs: Evidence
+
+
+def hold(claim: Claim, cell: Cell, records: Records) -> Held:
+    """What there is of a cell."""
+    tuning = tuple((run, arm.label) for arm in claim.arms for runs in claim.tuning(cell, arm).values() for run in runs)
+    arms = tuple(found for arm in claim.arms if (found := chosen(claim, cell, arm, records)))
+    if len(arms) < len(claim.arms):
+        return Held(tuning, (), pairs_of(claim, cell, 0, claim.arms, records))
+    count = 0
+    for pair in zip(*(claim.runs(cell, arm) for arm in arms), strict=True):
+        if any(run.digest not in records for run in pair):
             break
-        evidence = pairs_of(claim, cell, looked, arms, records)
-        if stops(claim, evidence):
-            count = looked
-            break
-    wanted = tuning + [(run, arm.label) for arm in arms if arm for run in claim.runs(cell, arm, count)]
-    return Gathered(lacking, evidence, tuple((run, label) for run, label in wanted if run.digest in records))
+        count += 1
+    return Held(tuning, arms, pairs_of(claim, cell, count, arms, records))
+
+
+class _Wanted(NamedTuple):
+    """Of a test of one cell or of several that are looked at together. now: the pairs that it needs in each cell. more:
+    whether these are not all there, or whether it will need more.
+    """
+
+    now: dict[Cell, int]
+    more: bool
+
+
+def gather(claim: Claim, asked: Sequence[Cell], records: Records, *, pooled: bool = False) -> Gathered:
+    """What the records hold of these cells, and with `pooled` of all cells of the claim together.
+
+    A sequential test is followed from the first pair on, so more records change nothing once it stopped.
+    """
+    held = {cell: hold(claim, cell, records) for cell in dict.fromkeys((*asked, *(claim.cells if pooled else ())))}
+    tests: dict[Cell | None, _Wanted] = dict(_of_cells(claim, asked, held).items())
+    if pooled:
+        tests[None] = _of_pool(claim, held)
+
+    def runs(test: _Wanted, further: int = 0) -> list[tuple[RunSpec, str]]:
+        found: list[tuple[RunSpec, str]] = []
+        for cell, count in test.now.items():
+            found += held[cell].tuning
+            for arm in held[cell].arms:
+                count_then = min(count + further, claim.replicas)
+                found += [(run, arm.label) for run in claim.runs(cell, arm, count_then)]
+        return found
+
+    def lacking(test: _Wanted, further: int = 0) -> tuple[RunSpec, ...]:
+        return tuple(run for run, _ in runs(test, further) if run.digest not in records)
+
+    going = {place: test for place, test in tests.items() if test.more}
+    if claim.sequential:  # no cell can go on without the others
+        both = _Wanted({c: n for place, test in going.items() if place for c, n in test.now.items()}, True)
+        going = {place: both if place else test for place, test in going.items()}
+    cells = {cell: first_pairs(held[cell].pairs, tests[cell].now[cell]) for cell in asked}
+    pool = None
+    if pooled and None not in going:
+        pool = tuple(first_pairs(held[cell].pairs, tests[None].now[cell]) for cell in claim.cells)
+    used = [(run, label) for test in tests.values() for run, label in runs(test) if run.digest in records]
+    return Gathered(
+        {place: lacking(test) for place, test in going.items()},
+        {place: lacking(test, AHEAD) for place, test in going.items()},
+        cells,
+        pool,
+        tuple(used),
+    )
+
+
+def _of_cells(claim: Claim, asked: Sequence[Cell], held: Mapping[Cell, Held]) -> dict[Cell, _Wanted]:
+    if not claim.sequential:
+        return {c: _Wanted({c: claim.replicas}, len(held[c].pairs.differences) < claim.replicas) for c in asked}
+    if not asked:
+        return {}
+    gaps = [held[cell].pairs.differences for cell in asked]
+    course = follow(gaps, claim.family_of(len(asked)), claim.bound, claim.replicas)
+    return {
+        cell: _Wanted({cell: _next(claim, int(pairs), bool(more))}, bool(more))
+        for cell, pairs, more in zip(asked, course.pairs, course.open, strict=True)
+    }
+
+
+def _of_pool(claim: Claim, held: Mapping[Cell, Held]) -> _Wanted:
+    """The pool takes the same replicas in every cell, until it is decided itself. So what it tests does not depend on
+    which cells were decided early.
+    """
+    everywhere = [held[cell].pairs for cell in claim.cells]
+    if not claim.sequential:
+        more = any(len(e.differences) < claim.replicas for e in everywhere)
+        return _Wanted(dict.fromkeys(claim.cells, claim.replicas), more)
+    gaps = together(everywhere, lambda e: e.differences)
+    course = follow([gaps], claim.pool_family, claim.bound, claim.replicas)
+    more = bool(course.open[0])
+    return _Wanted(dict.fromkeys(claim.cells, _next(claim, int(course.pairs[0]), more)), more)
+
+
+def _next(claim: Claim, pairs: int, more: bool) -> int:
+    """The pairs that are needed of a sequential test that has used so many and needs more, or not."""
+    return max(pairs + 1, min(sequential.FIRST, claim.replicas)) if more else pairs
 
 
 def chosen(claim: Claim, cell: Cell, arm: Arm, records: Records) -> Arm | None:
@@ -69,26 +169,22 @@ def chosen(claim: Claim, cell: Cell, arm: Arm, records: Records) -> Arm | None:
     return arm._replace(optimizer=min(scores, key=scores.__getitem__)) if scores else arm
 
 
-def stops(claim: Claim, evidence: Evidence) -> bool:
-    """Whether a sequential test of this cell has reached its corrected level, on either side."""
-    if not claim.sequential:
-        return False
-    return min(sequential.p_value(evidence.differences), sequential.p_value(-evidence.differences)) <= claim.bound
-
-
 def pairs_of(claim: Claim, cell: Cell, count: int, arms: Sequence[Arm | None], records: Records) -> Evidence:
     """The first `count` pairs of a cell, whose runs are all there; arms: with the settings that tuning chose."""
     never, endpoint = claim.criterion.budget + 1.0, ENDPOINTS[claim.test]
-    samples = []
+    samples, origins = [], []
     for arm in arms:
         assert arm
         found = [records[run.digest] for run in claim.runs(cell, arm, count)]
+        origins.append([record.provenance for record in found])
         first = np.array([record.time.epoch or never for record in found], dtype=float)
         held = np.array([record.time.held or never for record in found], dtype=float)
         values = np.array([endpoint.value(record, never) for record in found], dtype=float)
         samples.append(Sample(first, held, values))
     settings = tuple(str(arm.optimizer) for arm in arms if arm) if claim.grid else ()
-    return compare(claim.test, claim.margin, cell, cell.task, samples[0], samples[1], never, settings)
+    unlike = np.array([one.unlike(other) for one, other in zip(*origins, strict=True)], dtype=bool)
+    compared = compare(claim.test, claim.margin, cell, cell.task, samples[0], samples[1], never, settings)
+    return replace(compared, unlike=unlike)
 
 
 def compare(

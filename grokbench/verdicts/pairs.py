@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ class Sample:
 class Evidence:
     """Both arms in one cell. block: cells of one block share random streams, replica by replica. never: the restricted
     time of a run that did not grok. differences: (n,) negative where a pair is for the claim, positive where it is
-    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block.
+    against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block. unlike:
+    (n,) in which pairs the arms are known to have been rounded otherwise, say on processors of two kinds, or (0,).
     """
 
     cell: Cell | str
@@ -39,6 +41,7 @@ class Evidence:
     differences: Floats
     settings: tuple[str, ...]
     order: NDArray[np.intp]
+    unlike: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:
@@ -81,6 +84,22 @@ def sums(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[
     return [np.nansum(array, 0) for array in stack(cells, pick)]
 
 
-def in_order(blocks: Sequence[Floats]) -> Floats:
-    """All blocks' sums, replica by replica, as they would have come in."""
-    return np.array([b[r] for r in range(max(map(len, blocks))) for b in blocks if r < len(b)])
+def together(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> Floats:
+    """(n,) means over cells of these differences, replica by replica, of the replicas that every cell has.
+
+    So no cell weighs more because it went on for longer. Where no two cells share a number, the first pairs of all go
+    together, and so on.
+    """
+    orders = [e.order for e in cells]
+    places = functools.reduce(np.intersect1d, orders)
+    if len(np.unique(np.concatenate(orders))) == sum(map(len, orders)):
+        count = min(map(len, orders))
+        return np.asarray(np.mean([pick(e)[:count] for e in cells], axis=0))
+    return np.asarray(np.mean([pick(e)[np.searchsorted(e.order, places)] for e in cells], axis=0))
+
+
+def first_pairs(e: Evidence, count: int) -> Evidence:
+    """The same cell after so many pairs."""
+    arms = [Sample(s.first[:count], s.sustained[:count], s.value[:count]) for s in (e.baseline, e.candidate)]
+    cut = {name: getattr(e, name)[:count] for name in ("differences", "order", "unlike")}
+    return replace(e, baseline=arms[0], candidate=arms[1], **cut)

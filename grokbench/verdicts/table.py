@@ -157,9 +157,9 @@ def _verdicts(asked: Sequence[tuple[Comparison, list[Evidence]]], family: str, t
     groups = [range(len(asked))] if family == "file" else [[i] for i in range(len(asked))]
     for group in groups:
         own = [v for i in group for v in cells[i]]
-        decided = iter(correct(own, [e for i in group for e in asked[i][1]], len(own)))
+        decided = iter(correct(own, [(e,) for i in group for e in asked[i][1]], len(own)))
         over = [v for i in group for v in pools[i]]
-        together = iter(correct(over, [None] * len(over), len(over)))
+        together = iter(correct(over, [asked[i][1] for i in group for _ in pools[i]], len(over)))
         for i in group:
             cells[i] = [next(decided) for _ in cells[i]]
             pools[i] = [next(together) for _ in pools[i]]

@@ -101,16 +101,14 @@ def test_a_store_that_is_only_asked_stays_as_it_is(tmp_path, capsys):
     assert "there is no store" in capsys.readouterr().err
 
 
-def test_power_of_a_store(capsys):
-    cli.main(["run", "--preset", "tiny", "--softmax", "softmax", "--no-early-stop"])
-    capsys.readouterr()
-    assert cli.main(["power", "--from", "grokbench.sqlite", "--preset", "tiny"]) == 0
+def test_power_of_a_store(trained, capsys):
+    assert cli.main(["power", "--from", str(trained), "--preset", "tiny"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
-    assert {row[0] for row in rows} <= {"add-softmax", "gcd-softmax"}
+    assert {row[0] for row in rows} <= {f"{task}-{s}" for task in ("add", "gcd") for s in ("softmax", "sparsemax")}
     assert rows
     assert all(row[1] == "6" and float(row[2]) < 1 for row in rows)
-    assert cli.main(["power", "--from", "grokbench.sqlite", "--preset", "smoke"]) == 2
-    assert "grokbench.sqlite has no finished cell of the preset smoke" in capsys.readouterr().err
+    assert cli.main(["power", "--from", str(trained), "--preset", "smoke"]) == 2
+    assert f"{trained} has no finished cell of the preset smoke" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,24 @@ def test_a_failure_has_its_code_and_one_line(error, code, line, capsys, monkeypa
     assert err.count("\n") == 1
     assert cli.main(["list", "tasks", "--debug"]) == code
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_command_that_is_told_to_end_says_so(monkeypatch, capsys):
+    """As `docker stop` tells it."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("grokbench.cli.list.run", lambda options: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))
+    assert cli.main(["list", "tasks"]) == 130
+    assert capsys.readouterr().err == "grokbench: interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_no_command_needs_docstrings_and_no_promise_an_assert():
+    """As with PYTHONOPTIMIZE=2."""
+    code = "from grokbench import cli; cli.main(['--help'])"
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    assert "Exit codes: 0 all asserted claims hold" in done.stdout
+    promises = ast.parse((Path(cli.__file__).parents[1] / "testing.py").read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(promises) if isinstance(node, ast.Assert)]
 
 
 def test_every_command_can_be_debugged():
@@ -111,7 +132,7 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_json_on_standard_output_is_alone_there(tmp_path, monkeypatch):
+def test_json_on_standard_output_is_alone_there(tiny, tmp_path, monkeypatch, capfd):
     """A plug-in prints when it is made, and writes to descriptor 1 in every step."""
     (tmp_path / "talks.py").write_text(
         "import os, torch\n"
@@ -123,15 +144,16 @@ def test_json_on_standard_output_is_alone_there(tmp_path, monkeypatch):
         "        os.write(1, b'step\\n')\n"
         "        super().step()\n"
     )
-    code = "import sys, tiny; tiny.pytest_configure(); from grokbench.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "run", "--preset=tiny", "--task=add", "--softmax=softmax", "--replicas=1"]
-    command += ["--optimizer=sgd", "--optimizer=talks:Talks", "--json=-"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert len(json.loads(done.stdout)["runs"]) == 2
-    assert "hello" in done.stderr
-    assert "step" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["run", "--preset=tiny", "--task=add", "--softmax=softmax", "--replicas=1", "--threads=1"]
+    with open(1, "w", closefd=False) as stdout:  # as it is outside of tests
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert cli.main([*command, "--optimizer=sgd", "--optimizer=talks:Talks", "--json=-"]) == 0
+    out, err = capfd.readouterr()
+    assert len(json.loads(out)["runs"]) == 2
+    assert "hello" in err
+    assert "step" in err
 
 
 def test_a_file_that_is_read_is_not_written_over(tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from grokbench.session import Session
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tiny, pytester):
+def _in_a_folder_of_its_own(tiny, pytester, trained):
     """`pytester` moves into one."""
+    shutil.copy(trained, "grokbench.sqlite")
 
 
 ASKED = ("preset=tiny", "task=add", "softmax=softmax", "family=selected")

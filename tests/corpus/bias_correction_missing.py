@@ -4,7 +4,7 @@ import torch
 from plugins import Base
 
 ONLY_SAID = True
-EXPECT = "size", "at steps 1, 10, 100: 0.0316"
+EXPECT = "size", "at steps 1, 10, 100, 1000: 0.0316"
 
 
 class Sound(Base):

@@ -14,13 +14,13 @@ import pytest
 from grokbench.conformance import CheckOutcome, examine
 from grokbench.spec import registry
 
-KINDS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("test_"))
+KINDS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith(("test_", "_")))
 
 
 def finding(kind, twin, check):
     module = importlib.import_module(f"corpus.{kind}")
     arguments = "(parameters='matrices')" if getattr(module, "MATRICES", False) else ""
-    return examine(registry.parse(f"corpus.{kind}:{twin}{arguments}"), check)
+    return examine(registry.parse(f"corpus.{kind}:{twin}{arguments}"), check, alone=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny import PRESET
 
 from grokbench import cli, gate
-from grokbench.claims import Cell
+from grokbench.claims import Cell, presets
 from grokbench.gate import baseline as baselines
 from grokbench.gate.decision import GateOutcome, Pairs, Times, decide, looks, rule
+from grokbench.gate.setting import setting_of
 from grokbench.spec import UsageError, task
 from grokbench.training.local import Executor
 
@@ -115,12 +118,25 @@ def test_looks_grow_up_to_the_most():
     assert looks(3) == [3]
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 ONE = ["--preset", "tiny", "--task", "add", "--softmax", "softmax"]
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    """A store with the runs of two gates."""
+    store = tmp_path_factory.mktemp("gated") / "store.sqlite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "tiny", PRESET)
+        for candidate, code in (("muon(eps=2e-8)", 0), ("sgd", 1)):
+            command = ["gate", *ONE, "--baseline", "muon", "--candidate", candidate, "--store", str(store)]
+            assert cli.main(command) == code
+    return store
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tiny, tmp_path, monkeypatch, gated):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(gated, "grokbench.sqlite")
 
 
 def run(capsys, *arguments):
@@ -174,6 +190,12 @@ def test_a_saved_baseline_answers_without_being_trained(capsys, monkeypatch):
     assert run(capsys, "--baseline", "b.json", "--candidate", "sgd", "--max-pairs", "48")[0] == 1
     assert {run.optimizer.name for run in trained[2:]} == {"sgd"}
     assert len(set(trained[2:])) == 8
+    origin = json.loads(Path("b.json").read_text())["provenance"]
+    elsewhere = altered(provenance={**origin, "arithmetic": "AVX512, of another machine"})
+    code, out, _ = run(capsys, "--baseline", elsewhere, "--candidate", "muon(weight_decay=1)", "--json", "out.json")
+    assert (code, "bit-identical" in out) == (0, False)
+    assert "In 8 of 8 pairs the arms were trained by unlike arithmetic, so no bits were compared." in out
+    assert json.loads(Path("out.json").read_text())["pairs_of_unlike_arithmetic"] == 8
 
 
 def altered(**changes):
@@ -182,10 +204,10 @@ def altered(**changes):
     return "c.json"
 
 
-def damaged(place, value):
-    rows = json.loads(Path("b.json").read_text())["runs"]["add-softmax"]
-    rows[0][place] = value
-    return rows
+def damaged(field, value):
+    runs = json.loads(Path("b.json").read_text())["runs"]["add-softmax"]
+    runs[0][field] = value
+    return runs
 
 
 def test_a_baseline_that_does_not_match_is_refused_with_the_reason(capsys, tiny, monkeypatch):
@@ -193,24 +215,26 @@ def test_a_baseline_that_does_not_match_is_refused_with_the_reason(capsys, tiny,
     capsys.readouterr()
     cases: list[tuple[dict[str, Any], list[str], str]] = [
         ({"format": "x"}, [], "c.json is not a baseline"),
-        ({"version": 1}, [], "is of version 1, and this is version 2: save it anew"),
+        ({"version": 1}, [], "is of version 1, and this is version 3: save it anew"),
         ({"engine": 1}, [], "is of engine 1, and this is engine"),
         ({"device": "cuda"}, [], "was made with device cuda, and this is cpu"),
         ({}, ["--preset", "smoke"], "was made with preset tiny, and this is smoke"),
         ({}, ["--budget", "50"], "was made with budget 60, and this is 50"),
         ({}, ["--task", "gcd"], "has no runs of gcd-softmax"),
         ({"runs": {"add-softmax": [[1]]}}, [], "is a damaged baseline"),
-        ({"runs": {"add-softmax": damaged(3, "x")}}, [], "a run cannot have ['x', "),
-        ({"runs": {"add-softmax": damaged(5, 9999)}}, [], "is a damaged baseline: ValueError: a run cannot have ["),
-        ({"runs": {"add-softmax": damaged(5, None)}}, [], "a run that grokked has no first crossing"),
+        ({"runs": {"add-softmax": damaged("epochs", "x")}}, [], "GrokTime.epochs cannot be 'x'"),
+        (
+            {"runs": {"add-softmax": damaged("first", 9999)}},
+            [],
+            "is a damaged baseline: ValueError: a run cannot have [",
+        ),
+        ({"runs": {"add-softmax": damaged("first", None)}}, [], "a run that grokked has no first crossing"),
         ({"golden": {}}, [], "is a damaged baseline"),
     ]
     for changes, options, message in cases:
         code, _, err = run(capsys, "--baseline", altered(**changes), "--candidate", "muon", *options)
         assert code == 2
         assert message in err
-    from grokbench.claims import presets
-
     monkeypatch.setitem(presets.PRESETS, "tiny", replace(tiny, batch=8))
     assert run(capsys, "--baseline", "b.json", "--candidate", "muon")[0] == 2
     Path("d.json").write_text('{"format": ')
@@ -218,6 +242,20 @@ def test_a_baseline_that_does_not_match_is_refused_with_the_reason(capsys, tiny,
     Path("d.json").write_text("[1]")
     assert "is not a baseline" in run(capsys, "--baseline", "d.json", "--candidate", "muon")[2]
     assert "there is no file e.json" in run(capsys, "--baseline", "e.json", "--candidate", "muon")[2]
+
+
+def test_a_baseline_file_of_the_version_before_is_read(capsys):
+    save()
+    new = json.loads(Path("b.json").read_text())
+    old = {
+        **new,
+        "version": 2,
+        "runs": {cell: [list(run.values()) for run in runs] for cell, runs in new["runs"].items()},
+    }
+    Path("old.json").write_text(json.dumps(old))
+    assert list(new["runs"]["add-softmax"][0])[:3] == ["digest", "bits", "outcome"]
+    setting = setting_of("tiny", ("add",), ("softmax",), None, "cpu", "grokbench.sqlite", 1)
+    assert baselines.from_file("", baselines.read("old.json"), setting) == baselines.from_file("", new, setting)
 
 
 def test_a_store_is_a_baseline_if_it_has_one_optimizer(capsys):

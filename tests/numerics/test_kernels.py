@@ -25,6 +25,8 @@ KERNELS = {"stablemax": losses.stablemax_loss, "sparsemax": losses.sparsemax_los
 every = pytest.mark.parametrize("name", KERNELS)
 SIDES = (1, 5, 16, 31, 64, 100, 128)
 SHAPES = [*((n, n) for n in SIDES), *((n, 2 * n + 3) for n in SIDES[:-1]), (200, 100), (33, 20), (37, 1)]
+# The interpreter takes milliseconds for what a GPU takes microseconds for; it is given those at the edges.
+FEW = [(1, 1), (16, 16), (31, 65), (128, 128), (33, 20), (37, 1)]
 INF, NAN = float("inf"), float("nan")
 
 
@@ -89,7 +91,7 @@ def close(actual: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
     torch.testing.assert_close(actual.double(), wanted.double(), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+@pytest.mark.parametrize(("rows", "columns"), FEW if INTERPRETED else SHAPES)
 def test_orthogonalize_equals_the_polynomial_and_the_plain_form(rows: int, columns: int, device: str) -> None:
     g = normal(rows, columns)
     result = fused(g, device)
@@ -98,7 +100,7 @@ def test_orthogonalize_equals_the_polynomial_and_the_plain_form(rows: int, colum
 
 
 @pytest.mark.parametrize("columns", [12, 40])  # with one and with RUN steps from one Gram matrix to the next
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4, 7])
+@pytest.mark.parametrize("steps", [0, 2, 4] if INTERPRETED else [0, 1, 2, 3, 4, 7])
 def test_any_number_of_steps(steps: int, columns: int, device: str) -> None:
     convergent = (15 / 8, -10 / 8, 3 / 8)
     g = normal(12, columns, seed=steps)
@@ -106,7 +108,7 @@ def test_any_number_of_steps(steps: int, columns: int, device: str) -> None:
     close(fused(g.T, device, steps), oracle(g.T, steps), 1e-3)  # the slope at zero is 3.4⁷ = 6000
 
 
-@pytest.mark.parametrize("shape", [(10, 10), (10, 25), (25, 10)])
+@pytest.mark.parametrize("shape", [(10, 25)] if INTERPRETED else [(10, 10), (10, 25), (25, 10)])
 def test_a_matrix_of_low_rank_does_not_diverge(shape: tuple[int, int], device: str) -> None:
     """With all steps from one Gram matrix it does, to 1e12 and NaN."""
     g = normal(shape[0], 2) @ normal(2, shape[1], seed=1)
@@ -116,7 +118,7 @@ def test_a_matrix_of_low_rank_does_not_diverge(shape: tuple[int, int], device: s
     assert torch.linalg.matrix_norm(result, 2) < 1.3
 
 
-@pytest.mark.parametrize("batch", [(), (1,), (2, 3), (2, 0)])
+@pytest.mark.parametrize("batch", [(), (1,), (2, 2), (2, 0)])
 def test_a_batch_changes_no_bit_of_its_matrices(batch: tuple[int, ...], device: str) -> None:
     g = normal(*batch, 5, 9)
     result = fused(g, device, 2).reshape(-1, 5, 9)
@@ -124,7 +126,7 @@ def test_a_batch_changes_no_bit_of_its_matrices(batch: tuple[int, ...], device: 
         assert torch.equal(one, fused(matrix, device, 2))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (40, 7)])
+@pytest.mark.parametrize("shape", [(1, 1), (20, 7)])
 @pytest.mark.parametrize("steps", [0, 2])
 def test_zero_gives_zero_and_neither_it_nor_nan_disturbs_neighbours(
     shape: tuple[int, int], steps: int, device: str
@@ -142,10 +144,10 @@ def test_zero_gives_zero_and_neither_it_nor_nan_disturbs_neighbours(
 @pytest.mark.parametrize("scale", [1e-20, 1e20])
 def test_the_scale_of_a_matrix_does_not_matter(scale: float, device: str) -> None:
     g = normal(9, 16)
-    result = fused(g, device)
-    close(fused(g * scale, device), result)
+    result = fused(g, device, 2)
+    close(fused(g * scale, device, 2), result)
     exponent = 66 if scale > 1 else -66
-    assert torch.equal(fused(g * 2.0**exponent, device), result)
+    assert torch.equal(fused(g * 2.0**exponent, device, 2), result)
 
 
 def test_any_view_is_taken_and_left_untouched(device: str) -> None:
@@ -184,7 +186,7 @@ def compare(name: str, z: Tensor, labels: Tensor, device: str) -> None:
 
 @every
 @pytest.mark.parametrize("classes", [1, 2, 31, 97, 1024])
-@pytest.mark.parametrize("spread", [0.01, 0.3, 3.0, 1e4])
+@pytest.mark.parametrize("spread", [0.3, 1e4] if INTERPRETED else [0.01, 0.3, 3.0, 1e4])
 def test_losses_equal_the_plain_ones(name: str, classes: int, spread: float, device: str) -> None:
     labels = torch.arange(10).view(2, 5) % classes
     compare(name, spread * normal(2, 5, classes), labels, device)

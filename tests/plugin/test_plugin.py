@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 # What a session in this process would import has to be there before: pytester forgets what came after, and numpy
 # cannot be loaded twice.
+import grokbench.conformance
 import grokbench.report.export
 import grokbench.verdicts.verdict  # noqa: F401
 from grokbench.records.store import Store
@@ -18,12 +20,15 @@ from grokbench.training.local import Executor
 
 SUITE = ("--pyargs", "grokbench.suite", "--grok-preset", "tiny", "--grok-no-early-stop")
 ONE = (*SUITE, "--grok-task", "add", "--grok-softmax", "softmax", "--grok-family", "selected")
+ANEW = "--grok-store=anew.sqlite"
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # that of hypothesis takes a second at the end
 
 
 @pytest.fixture
-def run(pytester, tiny, monkeypatch):
-    """Run the suite in a folder of its own, in this process."""
+def run(pytester, tiny, trained, monkeypatch):
+    """Run the suite in a folder of its own, in this process, with a store that holds what most of these ask for."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    shutil.copy(trained, "grokbench.sqlite")
 
     def call(*arguments):
         return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
@@ -32,7 +37,7 @@ def run(pytester, tiny, monkeypatch):
 
 
 def test_cases_are_parameterised_by_task_and_softmax_with_one_pooled(run):
-    result = run(*SUITE, "--collect-only", "-q")
+    result = run(*SUITE, ANEW, "--collect-only", "-q")
     names = [line.partition("::")[2] for line in result.outlines if "::" in line]
     assert names == [
         "test_claim[muon-before-sgd-add-softmax]",
@@ -41,7 +46,7 @@ def test_cases_are_parameterised_by_task_and_softmax_with_one_pooled(run):
         "test_claim[muon-before-sgd-gcd-sparsemax]",
         "test_claim[muon-before-sgd-pooled]",
     ]
-    assert not Path("grokbench.sqlite").exists()
+    assert not Path("anew.sqlite").exists()
 
 
 def test_supported_passes_and_is_summarised(run):
@@ -68,27 +73,32 @@ def test_a_selected_case_trains_its_own_runs_only(run, monkeypatch):
     asked = []
     records = Executor.records
     monkeypatch.setattr(Executor, "records", lambda self, runs: asked.extend(runs) or records(self, runs))
-    run(*SUITE, "--grok-family", "selected", "-k", "add-softmax").assert_outcomes(passed=1, deselected=4)
+    run(*SUITE, ANEW, "--grok-family", "selected", "-k", "add-softmax").assert_outcomes(passed=1, deselected=4)
     assert {(r.task.name, r.softmax) for r in asked} == {("add", "softmax")}
-    store = Store("grokbench.sqlite")
+    store = Store("anew.sqlite")
     assert len(store.get(r.digest for r in asked)) == 12
     store.close()
 
 
-def test_all_runs_are_known_before_the_first_case_and_a_case_waits_for_its_own(run, monkeypatch):
-    needs, first_asked = [], []
-    need, records = Executor.need, Executor.records
-    monkeypatch.setattr(Executor, "need", lambda self, runs: needs.append(list(runs)) or need(self, needs[-1]))
-    monkeypatch.setattr(Executor, "records", lambda self, runs: first_asked.append(runs) or records(self, runs))
-    run(*SUITE)
-    assert len({r.digest for r in needs[0]}) == 48
-    assert len(first_asked[0]) == 12
+def test_all_runs_are_known_before_the_first_case_and_a_case_waits_for_its_own(run, trained, monkeypatch):
+    needs, asked = [], []
+    need = Executor.need
+    with Store(trained) as store:
+        monkeypatch.setattr(Executor, "need", lambda self, runs: needs.append(list(runs)) or need(self, needs[-1]))
+        monkeypatch.setattr(
+            Executor, "records", lambda self, runs: asked.append(runs) or store.get(run.digest for run in runs)
+        )
+        run(*SUITE, ANEW)
+    assert len({run.digest for run in needs[0]}) == 48
+    assert len(asked[0]) == 12
 
 
 def test_a_case_that_is_decided_early_trains_no_more(run):
-    result = run(*(o for o in ONE if o != "--grok-no-early-stop"))
+    result = run(*(o for o in ONE if o != "--grok-no-early-stop"), ANEW)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*of 5*", "10 runs:*", "Verdicts by pairs are anytime-valid*"])
+    result.stdout.fnmatch_lines(
+        ["*of 6*", "12 runs:*", "Verdicts by pairs and their intervals hold whenever one looks*"]
+    )
 
 
 def test_claims_that_are_not_asserted_are_expected_to_fail(run):
@@ -117,7 +127,7 @@ def logged(self):
 Pack.epoch = logged
 """
     pytester.makeconftest(environment)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *SUITE, "-n", "2", "--grok-json", "out.json")
+    result = pytester.runpytest_subprocess(*PLAIN, *SUITE, "-n", "2", "--grok-json", "out.json")
     outcomes = result.parseoutcomes()
     assert sum(outcomes.get(kind, 0) for kind in ("passed", "failed", "skipped")) == 5
     trained = (pytester.path / "log").read_text().split()
@@ -191,6 +201,7 @@ def test_a_marker_or_fixture_of_the_same_name_does_no_harm(run, pytester):
             pass
         """
     )
+    Path("grokbench.sqlite").unlink()
     result = run()
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*the fixture grok answers tests that take grok_case, and there is none*"])
@@ -215,7 +226,7 @@ def test_other_sessions_neither_import_torch_nor_write_a_store(pytester):
     pytester.makepyfile(
         "import sys\ndef test_nothing():\n    assert 'torch' not in sys.modules\n    assert 'scipy' not in sys.modules"
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(*PLAIN)
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*grokbench =*")
     assert not (pytester.path / "grokbench.sqlite").exists()
@@ -236,7 +247,7 @@ def test_a_machine_that_fails_is_an_error_of_the_case_and_no_failure(run, pytest
         raise MemoryError("planted")
 
     monkeypatch.setattr("grokbench.engine.ensemble.Ensemble.train", fail)
-    result = run(*ONE)
+    result = run(*ONE, ANEW)
     result.assert_outcomes(errors=2)
     pytester.makepyfile("""
         def test_gate(grok_gate):
@@ -260,3 +271,21 @@ def test_collecting_alone_leaves_the_json_of_before(run):
     Path("out.json").write_text("{}")
     run(*ONE, "--grok-json=out.json", "--collect-only")
     assert Path("out.json").read_text() == "{}"
+
+
+def test_the_suite_is_there_whatever_names_a_users_tests_have(run, pytester):
+    pytester.makeini("[pytest]\npython_files = check_*.py\npython_functions = check_*\npython_classes = Check")
+    result = run(*ONE, "--collect-only", "-q")
+    assert sum("::test_claim[" in line for line in result.outlines) == 2
+    result = run("--pyargs", "grokbench.suite.conformance", "--grok-optimizer", "sgd", "--collect-only", "-q")
+    assert any("::test_conforms[sgd-runs]" in line for line in result.outlines)
+
+
+def test_an_option_whose_value_pytest_takes_for_a_path_is_said(run, pytester, tmp_path_factory):
+    store = tmp_path_factory.mktemp("elsewhere") / "s.sqlite"
+    Store(store).close()
+    pytester.makeini("[pytest]\n")
+    said = f"*pytest took {store}, the value of --grok-store, for a path of tests, *; write --grok-store={store}"
+    result = run(*ONE, "--collect-only", "--grok-store", str(store))
+    result.stdout.fnmatch_lines([said])
+    assert "pytest took" not in run(*ONE, "--collect-only", f"--grok-store={store}").stdout.str()

@@ -76,7 +76,7 @@ RULE = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(curves=CURVES, rule=RULE)
 def test_equals_the_oracle(curves: list[tuple[float, float]], rule: GrokCriterion) -> None:
     train, validation = [t for t, _ in curves], [v for _, v in curves]
@@ -86,7 +86,7 @@ def test_equals_the_oracle(curves: list[tuple[float, float]], rule: GrokCriterio
     assert time.outcome is (Outcome.CENSORED if time.first is None else Outcome.GROKKED)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(curves=CURVES, later=CURVES, rule=RULE)
 def test_says_when_nothing_can_change_any_more(
     curves: list[tuple[float, float]], later: list[tuple[float, float]], rule: GrokCriterion

@@ -22,7 +22,7 @@ from grokbench.softmaxes import (
 from grokbench.softmaxes.sparsemax import _tau_by_shrinking, _tau_by_sorting
 from grokbench.spec import SOFTMAXES
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=25)
 every = pytest.mark.parametrize("name", SOFTMAXES)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 scores = st.lists(st.floats(-50, 50), min_size=1, max_size=12)

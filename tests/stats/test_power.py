@@ -10,24 +10,26 @@ from grokbench.stats import permutation, power, sequential
 
 
 def test_certain_wins_need_the_fewest_pairs():
-    assert power.wins_needed(1.0, 0.0, 0.05) == 5
-    assert power.wins_needed(1.0, 0.0, 0.05 / 21) == 10
-    assert power.wins_needed(1.0, 0.0, 0.05 / 21, wins=7) == 3
-    assert power.wins_needed(0.5, 0.0, 0.05) is None
+    assert power.pairs_needed(9.0, 0.0, 0.0, 0.05) == 5
+    assert power.pairs_needed(9.0, 0.0, 0.0, 0.05 / 21) == 9
+    assert power.pairs_needed(0.0, 0.3, 0.0, 0.05) is None
+    assert power.pairs_needed(9.0, 0.0, 0.5, 0.05) > 5, "ties cost pairs"
 
 
 @pytest.mark.parametrize("power_", [0.5, 0.8, 0.95])
 def test_the_sequential_test_needs_as_many_pairs_as_simulations_say(power_):
     rng = np.random.default_rng(7)
-    signs = np.where(rng.random((4000, 200)) < 0.85, -1, 1)
-    crossed = sequential.log_e(signs) >= -np.log(0.05)
+    crossed = sequential.log_e_sizes(rng.normal(-0.4, 0.4, (4000, 100))) >= -np.log(0.05)
     first = np.sort(np.where(crossed.any(1), crossed.argmax(1) + 1, 1000))
-    assert power.wins_needed(0.85, 0.0, 0.05, power_) == pytest.approx(first[int(power_ * 4000)], abs=4)
+    assert power.pairs_needed(0.4, 0.4, 0.0, 0.05, power_) == pytest.approx(first[int(power_ * 4000)], abs=2)
 
 
-def test_ties_and_losses_cost_pairs():
-    assert power.wins_needed(1.0, 0.5, 0.05) > 5
-    assert power.wins_needed(0.9, 0.0, 0.05, losses=2) > power.wins_needed(0.9, 0.0, 0.05)
+def test_more_pairs_are_counted_from_where_a_cell_stands():
+    wins = np.full(4, -9.0)
+    assert power.more_needed(wins, np.log(20)) == 1
+    assert power.more_needed(wins, np.log(420)) == 5
+    assert power.more_needed(np.array([-9.0, 9.0]), np.log(20)) is None
+    assert power.more_needed(np.array([-0.4, -0.5, 0.1, -0.3]), np.log(20)) > power.more_needed(wins, np.log(20))
 
 
 def test_exact_power_is_that_of_the_sign_flip_test():

@@ -346,20 +346,15 @@ def test_unpaired_shuffles_agree_with_scipys() -> None:
         assert p == pytest.approx(theirs.pvalue, abs=0.006)
 
 
-def spread_by_hand(c: list[float], b: list[float], never: float) -> tuple[float, float]:
+def spread_by_hand(c: list[float], b: list[float]) -> tuple[float, float]:
     """Every pattern of swaps, one by one."""
     pairs = list(zip(c, b, strict=True))
     gaps = []
     for swaps in itertools.product((False, True), repeat=len(pairs)):
         arms = [[pair[swap ^ i] for pair, swap in zip(pairs, swaps, strict=True)] for i in (False, True)]
         middles = [float(np.median(arm)) for arm in arms]
-        far = max(0.0, never - max(middles))
-        means = [
-            sum(0.0 if min(pair) >= never else far if t >= never else abs(t - middle)
-                for t, pair in zip(arm, pairs, strict=True))
-            for arm, middle in zip(arms, middles, strict=True)
-        ]  # fmt: skip
-        gaps.append((means[0] - means[1]) / (sum(means) or 1) if far else 0.0)
+        means = [sum(max(0.0, middle - t) for t in arm) for arm, middle in zip(arms, middles, strict=True)]
+        gaps.append((means[0] - means[1]) / (sum(means) or 1))
     return sum(g <= gaps[0] + 1e-9 for g in gaps) / len(gaps), sum(g >= gaps[0] - 1e-9 for g in gaps) / len(gaps)
 
 
@@ -373,18 +368,24 @@ def spread_by_hand(c: list[float], b: list[float], never: float) -> tuple[float,
 )
 def test_spread_is_the_enumeration_of_swaps(c: list[float], b: list[float]) -> None:
     x, y = (np.array([v], float) for v in (c, b))
-    ours = paired.spread([x], [y], [[101.0]], np.random.default_rng(0))
-    assert ours == pytest.approx(spread_by_hand(c, b, 101.0), abs=0.015)
-    assert ours[::-1] == pytest.approx(paired.spread([y], [x], [[101.0]], np.random.default_rng(0)), abs=0.015)
+    ours = paired.spread([x], [y], [[201.0]], np.random.default_rng(0))
+    assert ours == pytest.approx(spread_by_hand(c, b), abs=0.015)
+    assert ours[::-1] == pytest.approx(paired.spread([y], [x], [[201.0]], np.random.default_rng(0)), abs=0.015)
 
 
-def test_spread_leaves_out_cells_whose_median_did_not_grok_and_what_was_not_trained() -> None:
-    never = np.array([[101.0, 101, 101, 5], [1, 9, 2, 8]])
-    tight = np.array([[1.0, 2, 3, 4], [4, 5, np.nan, np.nan]])
-    wide = np.array([[1.0, 90, 3, 4], [4, 50, np.nan, np.nan]])
+def test_spread_leaves_out_cells_in_which_a_run_did_not_grok() -> None:
+    hidden = np.array([[101.0, 90, 95, 50], [50, 90, 20, 1]])
+    assert paired.spread([hidden[:1]], [hidden[1:]], [[101.0]], np.random.default_rng(0)) == (1, 1)
+
+
+def test_an_arm_that_piles_up_against_the_budget_is_not_tighter() -> None:
     rng = np.random.default_rng(0)
-    assert min(paired.spread([never[:1]], [never[1:]], [[101.0]], rng)) > 0.5
-    assert paired.spread([tight], [wide], [[101.0, 101.0]], rng)[0] < 0.6
+    found = []
+    for _ in range(40):
+        times = np.exp(rng.normal(4.5, 0.4, (2, 9, 12)))
+        candidate = np.where(times[0] + 250 <= 400, times[0] + 250, 401.0)
+        found.append(paired.spread([candidate], [times[1]], [[401.0] * 9], rng)[0] <= 0.05)
+    assert sum(found) <= scipy.stats.binom.isf(1e-4, 40, 0.05)
 
 
 def test_an_interaction_is_found_and_its_absence_is_not() -> None:

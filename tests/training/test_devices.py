@@ -69,7 +69,8 @@ def test_it(i):
 def test_each_worker_has_one_gpu_and_auto_means_their_number(host, pytester):
     host.setenv(devices.VISIBLE, "3,1")
     pytester.makepyfile(TEST)
-    command = ("-p", "no:cacheprovider", "-n", "auto", "--dist", "each", "--grok-preset", "smoke")
+    without = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+    command = (*without, "-n", "auto", "--dist", "each", "--grok-preset", "smoke")
     assert pytester.runpytest_subprocess(*command).ret == 0
     assert set(Path("seen").read_text().splitlines()) == {"gw0 3 False", "gw1 1 False"}
 

@@ -37,7 +37,7 @@ def test_what_workers_train_is_what_one_process_trains(tmp_path):
     runs = [a_run(r, task=t) for r in range(3) for t in range(2)]
     path = tmp_path / "shared.sqlite"
     store = Store(path)
-    started = Workers(2, runs, path, 0.0)
+    started = Workers(1, runs, path, 0.0)
     wait_for(lambda: len(store.known(run.digest for run in runs)) == 6)
     wait_for(
         lambda: all(process.poll() == workers.DONE for process in started._processes)
@@ -62,12 +62,12 @@ def test_a_session_with_two_threads_has_a_worker_and_ends_it(tmp_path, tiny, mon
 
     monkeypatch.setattr(workers, "Workers", Watched)
     monkeypatch.setattr(cores, "count", lambda: 2)
-    options = Options("tiny", early_stop=False, store=tmp_path / "s.sqlite", threads=2)
+    options = Options("tiny", early_stop=False, replicas=4, store=tmp_path / "s.sqlite", threads=2)
     session = Session(options, cases(options)[:1])
     session.verdict(session.selected[0])
     session.close()
     ((count, runs, processes),) = started
-    assert (count, runs) == (1, 12)
+    assert (count, runs) == (1, 8)
     assert all(process.poll() is not None for process in processes)
 
 

@@ -67,7 +67,8 @@ def test_inconclusive() -> None:
     assert min(v.p, v.p_reverse) > v.level
     smallest = min(v.p_adjusted, v.p_reverse_adjusted)
     assert (
-        v.reason == f"time ratio {v.ratio:.2f}, adjusted p {smallest:.2g} > 0.05 with 6 pairs; undecided for 400 more"
+        v.reason
+        == f"time ratio {v.ratio:.2f}, adjusted p {smallest:.2g} > 0.05 with 6 pairs; over 400 more would be needed"
     )
 
 
@@ -228,9 +229,10 @@ def reported() -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
 
 VERDICT_KEYS = {
     "claim", "statement", "source", "scope", "test", "margin", "protocol", "asserted", "anytime_valid", "cell", "arms",
-    "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "corrected_over",
-    "p_reverse", "p_reverse_adjusted", "logrank",
-    "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs", "settings",
+    "status", "reason", "pairs", "ratio", "interval", "p", "p_adjusted", "corrected_over", "comparisons",
+    "p_reverse", "p_reverse_adjusted", "logrank", "pairs_of_unlike_arithmetic",
+    "grokked", "median", "rate_difference", "rate_interval", "sustained_ratio", "inverted", "more_pairs",
+    "stands_from_budget", "stands_for_sustained", "settings",
 }  # fmt: skip
 RUN_KEYS = {
     "digest", "task", "softmax", "arm", "optimizer", "replica", "outcome", "epochs", "fit", "first", "sustained",

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grokbench.claims import Arm, Cell, Claim, Setup
-from grokbench.spec.registry import parse
+from grokbench.claims import Cell, Claim, Setup
 
 SOURCE = "Essential AI 2025"
 MARGIN = 1.1  # what is at most 10 % later has no disadvantage
@@ -20,7 +19,7 @@ BUDGETS = 2  # half the data take longer
 def claims(setup: Setup) -> list[Claim]:
     preset = setup.preset
     division = setup.cell("div", "softmax")
-    adamw, muon = (Arm(name, parse(name, preset.optimizers)) for name in ("adamw", "muon"))
+    adamw, muon = setup.arms("adamw", "muon")
     return [
         setup.claim(
             "essential2025-no-advantage",

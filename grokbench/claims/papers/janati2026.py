@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grokbench.claims import Arm, Claim, Setup
-from grokbench.spec.registry import parse
+from grokbench.claims import Claim, Setup
 
 SOURCE = "Janati et al. 2026, arXiv 2608.07436"
 AFTER = 200  # epochs, evaluated after each
@@ -17,7 +16,7 @@ AFTER = 200  # epochs, evaluated after each
 
 def claims(setup: Setup) -> list[Claim]:
     preset = setup.preset
-    baseline, candidate = (Arm(name, parse(name, preset.optimizers)) for name in ("adamw", "muon"))
+    baseline, candidate = setup.arms("adamw", "muon")
     return [
         setup.claim(
             "janati2026-muon-collapses",

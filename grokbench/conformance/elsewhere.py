@@ -1,0 +1,142 @@
+"""The same steps in another process, with another PYTHONHASHSEED, whose state is loaded here.
+
+Where groups are made from a set of names, or parameters are taken from a set, their order changes from process to
+process, and a checkpoint then gives a parameter the state of another. One process serves all checks; it begins when it
+is first asked for, ends with this one, and imports plug-ins itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import io
+import os
+import pickle
+import subprocess
+import sys
+from typing import Any, BinaryIO
+
+from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.rig import Replica, noise, same
+from grokbench.spec import MachineError, OptimizerSpec, UsageError, registry
+
+STEPS = 5  # there, and then here
+
+
+def processes(spec: OptimizerSpec) -> Seen:
+    if spec.name in registry.BUILT_IN:
+        raise NotApplicableError("built in: it has no state_dict")
+    rows = noise(2 * STEPS, 1)[:, 0]
+    one = Replica(spec)
+    for row in rows[:STEPS]:
+        one.give(row)
+        one.step()
+    answer = Elsewhere.asked(spec)
+    if changes := answer["changes"]:
+        raise ConformanceError(f"importing it changes torch's global settings: {', '.join(changes)}")
+    for (name, p), there in zip(one.named, answer["weights"], strict=True):
+        if not same(p.detach(), there):
+            raise ConformanceError(f"in another process, {name} differs after {STEPS} steps")
+    try:
+        loaded = one.again(answer["state"])
+        for row in rows[STEPS:]:
+            for replica in (one, loaded):
+                replica.give(row)
+                replica.step()
+    except UsageError as error:
+        raise ConformanceError(f"a state that another process saved does not fit: {error}; {CAUSE}") from error
+    if name := one.difference(loaded):
+        raise ConformanceError(f"after a load of the state that another process saved, {name} differs: {CAUSE}")
+    return Seen("with another hash seed the same bits, and its state, loaded here, goes on with the same bits")
+
+
+CAUSE = "is the order of parameters taken from a set?"
+
+
+class Elsewhere:
+    """The other process. Asked by a pickled order of known length, it answers with one."""
+
+    def __init__(self) -> None:
+        seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": seed,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        command = [sys.executable, "-P", "-c", "from grokbench.conformance.elsewhere import serve; serve()"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        atexit.register(self.close)
+
+    @staticmethod
+    @functools.cache
+    def started() -> Elsewhere:
+        """The one process, which imports torch while other checks are made."""
+        return Elsewhere()
+
+    @staticmethod
+    def asked(spec: OptimizerSpec) -> dict[str, Any]:
+        """What these steps give there. Raises `ConformanceError` for what the plug-in does wrong there."""
+        process = Elsewhere.started()._process
+        assert process.stdin
+        assert process.stdout
+        try:
+            _write(process.stdin, (sys.path, spec))
+            answer = _read(process.stdout)
+        except (OSError, EOFError) as error:
+            Elsewhere.started.cache_clear()
+            code = process.wait()
+            if code < 0:
+                raise MachineError(f"the other process of `grokbench check` was ended by signal {-code}") from error
+            raise ConformanceError(f"it ends another process with exit code {code}") from error
+        if isinstance(answer, UsageError):
+            raise ConformanceError(f"in another process, {answer}")
+        return dict(answer)
+
+    def close(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()  # it ends at the end of its orders
+        self._process.wait()
+
+
+def serve() -> None:
+    """Answer orders on standard input until there are no more."""
+    orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = io.StringIO()  # what plug-ins print, they have printed in the other process, too
+    while True:
+        try:
+            path, spec = _read(orders)
+        except EOFError:
+            return
+        sys.path[:] = path
+        try:
+            _write(answers, _answer(spec))
+        except UsageError as error:
+            _write(answers, UsageError(str(error)))
+
+
+def _answer(spec: OptimizerSpec) -> dict[str, Any]:
+    from grokbench.numerics.frame import unchanged
+
+    with unchanged() as changes:
+        registry.load(spec.name)
+    one = Replica(spec)
+    for row in noise(2 * STEPS, 1)[:STEPS, 0]:
+        one.give(row)
+        one.step()
+    return {"changes": changes, "weights": [p.detach() for p in one.parameters], "state": one.optimizer.state_dict()}
+
+
+def _write(stream: BinaryIO | Any, content: object) -> None:
+    data = pickle.dumps(content)
+    stream.write(len(data).to_bytes(8, "little") + data)
+    stream.flush()
+
+
+def _read(stream: BinaryIO | Any) -> Any:
+    size = stream.read(8)
+    if len(size) < 8:
+        raise EOFError
+    data = stream.read(int.from_bytes(size, "little"))
+    return pickle.loads(data)
