@@ -176,7 +176,7 @@ def _reasons(judged: Judged) -> list[str]:
     question = judged.verdicts[0].question
     several = len({v.cell for v in judged.verdicts}) > 1
     if question.sequential:
-        lines = ["Verdicts by pairs are anytime-valid; the intervals take no account of early stopping, they describe."]
+        lines = ["Verdicts and intervals by pairs are anytime-valid: they hold whenever one looks."]
     else:
         test = "sign flips" if question.paired else "deals of the runs to the arms"
         if judged.target is not None:
@@ -198,7 +198,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _method(judged: Judged) -> str:
-    paired = judged.verdicts[0].question.paired
+    question = judged.verdicts[0].question
+    paired = question.paired
+    if question.sequential:
+        return "the ratios that the same test would not refute"
     if judged.value is not None:
         if not paired:
             return "Welch's t"
