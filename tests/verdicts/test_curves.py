@@ -63,7 +63,7 @@ def test_one_file_a_run_is_named_by_itself_or_by_its_folder(tmp_path: Path) -> N
 
 
 def test_json_lines_skip_what_was_not_logged_and_keep_what_diverged() -> None:
-    logged = [{"_step": 1, "loss": 3.0}, {"_step": 2, "val_loss": 3.2}, {"_step": 3, "loss": 1.0},
+    logged: list[dict[str, Any]] = [{"_step": 1, "loss": 3.0}, {"_step": 2, "val_loss": 3.2}, {"_step": 3, "loss": 1.0},
               {"_step": 4, "val_loss": 3.1, "config": {"lr": 1}}, {"_step": 5, "val_loss": None}]  # fmt: skip
     text = "\n".join(json.dumps({**entry, "run": "muon-3"}) for entry in logged)
     assert rows_of(text, metric="val_loss", above=None, below=3.15) == [("muon", "3", 4, True, 2)]
