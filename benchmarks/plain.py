@@ -59,9 +59,9 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self, run: RunSpec) -> None:
         super().__init__()
-        d, task = run.model.width, run.task
+        d, task = run.transformer.width, run.task
         self.embedding = nn.Embedding(task.vocabulary, d)
-        self.blocks = nn.Sequential(*(Block(run.model, task.positions) for _ in range(run.model.depth)))
+        self.blocks = nn.Sequential(*(Block(run.transformer, task.positions) for _ in range(run.transformer.depth)))
         self.norm = nn.RMSNorm(d, eps=1e-6)
         self.head = nn.Linear(d, task.classes, bias=False)
 
@@ -116,7 +116,7 @@ class Plain:
 
     def __init__(self, run: RunSpec, device: torch.device) -> None:
         self._loss, self._device = run.softmax, device
-        self._model = Model(run).to(device, getattr(torch, run.model.dtype))
+        self._model = Model(run).to(device, getattr(torch, run.transformer.dtype))
         hidden = [p for p in self._model.blocks.parameters() if p.ndim == 2]
         others = [p for p in self._model.parameters() if not any(p is h for h in hidden)]
         self._optimizers = optimizers(run.optimizer, hidden, others)

@@ -71,7 +71,9 @@ def main() -> None:
         ensemble.load(slot, replace(run, replica=slot))
     rows = ensemble._train[:, : run.batch].clone()
     parameters = ensemble._weights.flat.shape[1]
-    clock = Clock(options.replicas, run.batch, run.model.width, run.model.feed_forward, run.task.classes, parameters)
+    clock = Clock(
+        options.replicas, run.batch, run.transformer.width, run.transformer.feed_forward, run.task.classes, parameters
+    )
     steps, parts = [], defaultdict(list)
     for _ in range(ROUNDS):
         began = time.perf_counter()

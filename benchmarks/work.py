@@ -49,4 +49,4 @@ def plain_epoch(run: RunSpec) -> int:
     products are not counted.
     """
     trained = steps(run) * min(run.batch, run.task.train_rows)
-    return plain_forward(run.model, run.task) * (3 * trained + run.task.rows)
+    return plain_forward(run.transformer, run.task) * (3 * trained + run.task.rows)

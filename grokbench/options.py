@@ -26,6 +26,7 @@ class Options:
     preset: str = DEFAULT_PRESET
     tasks: tuple[str, ...] = ()
     softmaxes: tuple[str, ...] = ()
+    model: str | None = None
     optimizers: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     protocols: tuple[str, ...] = (DEFAULT_PROTOCOL,)
@@ -54,8 +55,11 @@ class Option(NamedTuple):
 
 OPTIONS = (
     Option("preset", "preset", "text", "NAME", f"smoke, ci or paper (default: {DEFAULT_PRESET})"),
-    Option("task", "tasks", "names", "NAME", "only these tasks of the preset"),
-    Option("softmax", "softmaxes", "names", "NAME", "only these softmaxes of the preset"),
+    Option(
+        "task", "tasks", "names", "SPEC", "only these tasks: the preset's by name, or others as 'module:Attribute(…)'"
+    ),
+    Option("softmax", "softmaxes", "names", "SPEC", "only these softmaxes: by name, or as 'module:Attribute(…)'"),
+    Option("model", "model", "text", "SPEC", "another than the preset's: 'mlp(…)', 'module:Attribute(…)'"),
     Option(
         "optimizer",
         "optimizers",

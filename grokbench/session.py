@@ -43,7 +43,7 @@ class Case(NamedTuple):
 
 def cases(options: Options) -> tuple[Case, ...]:
     """Every case that the options ask for, cells first. Raises `UsageError` that lists the choices."""
-    preset = presets.get(options.preset)
+    preset = presets.get(options.preset, options.model)
     cells = cells_of(preset, options.tasks, options.softmaxes)
     if options.replicas is not None and not 1 <= options.replicas <= MOST_REPLICAS:
         raise UsageError(f"replicas must be at least 1 and at most {MOST_REPLICAS}, not {options.replicas}")
@@ -53,7 +53,10 @@ def cases(options: Options) -> tuple[Case, ...]:
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
     chosen = choose("family", options.family, FAMILIES) == "selected"
-    family = None if chosen else len(preset.tasks) * len(preset.softmaxes)
+    own = cells_of(preset)
+    # Cells beside the preset's were not chosen from among them.
+    all_of_it = {*own, *cells} if any(cell in own for cell in cells) else cells
+    family = None if chosen else len(all_of_it)
     comparisons = max(1, len(options.optimizers) - 1) * len(protocols)
     setup = Setup(preset, cells, options.replicas, options.early_stop, family, comparisons)
     claims: list[Claim | Audit] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from grokbench.cli.guide import pages
@@ -10,3 +11,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = pages()
 EVERYTHING = "\n".join([README, *PAGES.values()])
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The blocks of a language, but those that a comment before them marks as not run, with a reason."""
+    found = re.findall(rf"(<!-- not run: .+ -->\n)?```{language}\n(.*?)```", page, re.S)
+    return [block for marked, block in found if not marked]

@@ -149,7 +149,7 @@ def train(run: RunSpec, weights: dict[str, Tensor], epochs: int) -> tuple[nn.Mod
     key = rng.key_tensor(run.key)
     data = generate(run.task)
     rows = split(run.task, key[None])[0][0]
-    model = Transformer(run.model, run.task.vocabulary, run.task.classes).to(getattr(torch, run.model.dtype))
+    model = Transformer(run.transformer, run.task.vocabulary, run.task.classes).to(getattr(torch, run.model.dtype))
     model.load_state_dict(weights)
     steppers = optimizers(run, model)
     averaging: list[Any] = [stepper for stepper in steppers if two_modes(stepper)]

@@ -11,9 +11,9 @@ from documents import PAGES
 
 from grokbench import cli
 from grokbench.conformance import CheckOutcome, examine
-from grokbench.spec import registry
+from grokbench.spec import plugins, registry
 
-EXAMPLE = PAGES["ci"].partition("## A worked example")[2]
+EXAMPLE = PAGES["your-optimizer"].partition("## A worked example")[2]
 SOURCE, TESTS = re.findall(r"```python\n(.*?)```", EXAMPLE, re.S)[:2]
 (SAVE,) = re.findall(r"`(grokbench baseline save .*?)`", EXAMPLE, re.S)
 
@@ -48,7 +48,7 @@ def tested(repository, pytester, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def call(source, *options):
-        registry._fingerprint.cache_clear()
+        plugins.fingerprint_of.cache_clear()
         (repository / "polar.py").write_text(source)
         monkeypatch.chdir(repository)
         return pytester.runpytest_inprocess(
@@ -73,7 +73,7 @@ def test_the_gate_does_not_pass_a_dropped_decay(tested):
     ("name", "source", "check", "text"),
     [
         ("one_step", swapped("steps=5", "steps=1"), "spectrum", "largest over smallest singular value"),
-        ("no_decay", DROPPED, "no dead knobs", "changes nothing: weight_decay"),
+        ("no_decay", DROPPED, "weight decay", "a weight_decay of 0.3 changes nothing"),
         (
             "never_reset",
             swapped("state = self.state[p]", "state = KEPT.setdefault(tuple(p.shape), {})") + "\n\nKEPT = {}\n",

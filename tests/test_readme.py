@@ -11,6 +11,7 @@ from documents import EVERYTHING, PAGES, README, ROOT
 
 from grokbench import cli
 from grokbench.claims import presets
+from grokbench.cli import common, reference
 from grokbench.cli.run import options_of
 from grokbench.options import BY_NAME
 from grokbench.session import cases
@@ -47,7 +48,7 @@ PLAIN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 
 def test_the_pytest_command_collects_the_suite(pytester):
-    (command,) = [c for c in COMMANDS if c.startswith("pytest --pyargs")]
+    command = next(c for c in COMMANDS if c.startswith("pytest --pyargs"))
     result = pytester.runpytest_subprocess(*shlex.split(command)[1:], "--collect-only", "-q", *PLAIN)
     result.stdout.fnmatch_lines(["*test_claim?muon-before-adamw-add-softmax?", "*test_claim?muon-before-adamw-pooled?"])
 
@@ -87,12 +88,16 @@ def test_every_room_in_the_table_of_files_exists():
 
 
 def test_the_workflow_is_the_file():
-    (shown,) = re.findall(r"```yaml\n(.*?)```", EVERYTHING, re.S)
-    assert shown == (ROOT / ".github" / "examples" / "optimizer.yml").read_text()
+    shown = re.findall(r"```yaml\n(.*?)```", PAGES["ci"], re.S)
+    assert (ROOT / ".github" / "examples" / "optimizer.yml").read_text() in shown
 
 
 def test_the_commands_of_the_workflow_parse():
-    text = re.sub(r">-\n((?: {10}.*\n)+)", lambda m: " ".join(m[1].split()) + "\n", EVERYTHING.partition("```yaml")[2])
+    text = re.sub(
+        r">-\n((?: {10}.*\n)+)",
+        lambda m: " ".join(m[1].split()) + "\n",
+        PAGES["ci"].partition("```yaml")[2].partition("```")[0],
+    )
     commands = [c for c in re.findall(r"- run: (.*)", text) if c.startswith("grokbench ")]
     assert len(commands) == 5
     for command in commands:
@@ -113,7 +118,14 @@ def test_the_guide_lists_its_pages_and_shows_each(capsys):
         assert cli.main(["guide", topic]) == 0
         assert capsys.readouterr().out == text
     assert cli.main(["guide", "nothing"]) == 2
-    assert "unknown page 'nothing': choose from architecture, ci, " in capsys.readouterr().err
+    assert "unknown page 'nothing': choose from architecture, changelog, ci, " in capsys.readouterr().err
+
+
+def test_the_page_on_the_command_line_is_that_of_the_parser():
+    """If not: python -m grokbench.cli.reference > grokbench/guide/command-line.md."""
+    assert PAGES["command-line"] == reference.page()
+    codes = {value for name, value in vars(common).items() if name.isupper() and type(value) is int}
+    assert set(reference.EXIT_CODES) == codes
 
 
 def test_files_that_are_named_exist():

@@ -29,7 +29,7 @@ PAIRS = [("adamw", "for-loop"), ("adamw", "foreach"), ("adamw", "fused"), ("muon
 @pytest.mark.parametrize(("optimizer", "implementation"), PAIRS)
 def test_step(race: Race, optimizer: str, implementation: str, preset: str, replicas: int) -> None:
     run = work.preset_run(preset, optimizer)
-    slices = layout(run.model, run.task.vocabulary, run.task.classes)
+    slices = layout(run.transformer, run.task.vocabulary, run.task.classes)
     matrices = [(s.shape[0], s.shape[1]) for s in slices if s.hidden and optimizer == "muon"]
     flops = replicas * sum(work.newton_schulz(*shape, steps=run.optimizer["ns_steps"]) for shape in matrices)
     race.bound(flops)

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 from grokbench.claims import Cell, presets
-from grokbench.gate.decision import GateOutcome, Pairs, Times, looks, rule
-from grokbench.gate.gate import LEVEL, MARGIN, MAX_PAIRS
-from grokbench.gate.setting import Setting, setting_of
+from grokbench.gates.decision import GateOutcome, Pairs, Times, looks, rule
+from grokbench.gates.gate import LEVEL, MARGIN, MAX_PAIRS
+from grokbench.gates.setting import Setting, setting_of
 from grokbench.records import jsonl
 from grokbench.records.store import Record, Store
 from grokbench.spec import TASKS, OptimizerSpec, registry

@@ -39,7 +39,7 @@ def epochs(race: Race, run: RunSpec, replicas: int) -> None:
     runs = [replace(run, replica=replica, criterion=endless) for replica in range(replicas)]
     pack.queue = {run.digest: run for run in runs}
     pack.take(runs, race.device)
-    t, m = run.task, run.model
+    t, m = run.task, run.transformer
     race(
         pack.epoch,
         Plain(run, race.device).epoch,

@@ -11,7 +11,19 @@ from typing import NamedTuple
 from grokbench.claims.presets import Preset
 from grokbench.claims.protocols import Grid
 from grokbench.claims.question import Question
-from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, TaskSpec, UsageError, choose, registry
+from grokbench.spec import (
+    GrokCriterion,
+    ModelSpec,
+    ModuleSpec,
+    OptimizerSpec,
+    RunSpec,
+    TaskSpec,
+    UsageError,
+    choose,
+    registry,
+)
+from grokbench.spec.plugins import SOFTMAX, TASK
+from grokbench.spec.softmax import SOFTMAXES, softmax
 
 
 class Cell(NamedTuple):
@@ -25,11 +37,36 @@ class Cell(NamedTuple):
 
 
 def cells_of(preset: Preset, tasks: Sequence[str] = (), softmaxes: Sequence[str] = ()) -> tuple[Cell, ...]:
-    """The cells of a preset with these tasks and softmaxes; none of a kind means all. Raises `UsageError`."""
+    """The cells of a preset with these tasks and softmaxes; none of a kind means all that the preset has.
+
+    A task may be the preset's own, by its name, or any other, as `grokbench.tasks.parse` reads it. Raises `UsageError`.
+    """
     known = {task.name: task for task in preset.tasks}
-    asked = [choose(f"task of preset {preset.name}", name, tuple(known)) for name in dict.fromkeys(tasks)]
-    under = [choose(f"softmax of preset {preset.name}", s, preset.softmaxes) for s in dict.fromkeys(softmaxes)]
-    return tuple(Cell(known[name], softmax) for name in asked or known for softmax in under or preset.softmaxes)
+    asked: dict[str, TaskSpec] = {}
+    for text in dict.fromkeys(tasks):
+        task = known.get(text) or _other_task(preset, text)
+        if asked.setdefault(task.name, task) != task:
+            raise UsageError(f"two tasks are called {task.name}: ask for one at a time")
+    under = dict.fromkeys(_softmax(preset, text) for text in softmaxes)
+    return tuple(Cell(task, name) for task in (asked or known).values() for name in under or preset.softmaxes)
+
+
+def _softmax(preset: Preset, text: str) -> str:
+    """A softmax of the preset or any other, in the one way to write it. Raises `UsageError`."""
+    if "(" not in text and ":" not in text:
+        names = dict.fromkeys((*preset.softmaxes, *SOFTMAXES, *SOFTMAX.names(), "package.module:Attribute"))
+        choose(f"softmax of preset {preset.name}", text, tuple(names))
+    return softmax(text)
+
+
+def _other_task(preset: Preset, text: str) -> TaskSpec:
+    """A task that the preset does not have. A published one needs its size, so of those no bare name will do."""
+    from grokbench import tasks  # it brings numpy, which the command line need not wait for
+
+    if "(" not in text and ":" not in text:
+        names = [*(task.name for task in preset.tasks), *tasks.families(), *TASK.names()]
+        choose(f"task of preset {preset.name}", text, (*names, "name(key=value, …)", "package.module:Attribute"))
+    return tasks.parse(text)
 
 
 class Arm(NamedTuple):
@@ -52,7 +89,7 @@ class Claim(Question):
     baseline: Arm
     candidate: Arm
     cells: tuple[Cell, ...]
-    model: ModelSpec
+    model: ModelSpec | ModuleSpec
     criterion: GrokCriterion
     batch: int
     replicas: int
@@ -128,7 +165,12 @@ class Audit(Question):
 
 @functools.lru_cache(maxsize=1 << 14)  # so that the digest of each is computed once
 def _runs(
-    cell: Cell, arm: Arm, model: ModelSpec, criterion: GrokCriterion, batch: int, replicas: range | tuple[int, ...]
+    cell: Cell,
+    arm: Arm,
+    model: ModelSpec | ModuleSpec,
+    criterion: GrokCriterion,
+    batch: int,
+    replicas: range | tuple[int, ...],
 ) -> tuple[RunSpec, ...]:
     softmax = arm.softmax or cell.softmax
     return tuple(RunSpec(cell.task, softmax, model, arm.optimizer, criterion, batch, r) for r in replicas)

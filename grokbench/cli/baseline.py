@@ -27,12 +27,12 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train a baseline, write it to a file, and say so."""
-    from grokbench import gate
+    from grokbench import gates
     from grokbench.report import progress
 
     request = request_of(options, baseline="", candidate="")
     with progress.watching() as listener:
-        setting = gate.save(options.file, options.optimizer, request, options.pairs, listener)
+        setting = gates.save(options.file, options.optimizer, request, options.pairs, listener)
     cells = ", ".join(map(str, setting.cells))
     size = Path(options.file).stat().st_size
     sys.stdout.write(

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from grokbench.conformance.elsewhere import Elsewhere
     from grokbench.records import files
     from grokbench.report import conformance as report
-    from grokbench.report import github
+    from grokbench.report import github, layout
 
     import_from_here()
     names = [name for text in options.optimizers for name in expand(text)]
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         _tell(prints + more, name)
         prints = []
     out = output(options.json)
-    out.write(report.text(found, Console(file=out).width, color=out.isatty()))
+    out.write(report.text(found, layout.width_of(out), color=out.isatty()))
     if options.json:
         files.write_line(options.json, report.document(found))
     github.annotate(report.publish(found), out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -56,12 +57,24 @@ def output(json: str | None) -> TextIO:
 
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and what there is to say of them, in two columns."""
-    width = max(len(name) for name, _ in rows)
-    for name, lines in rows:
-        first, *rest = lines.split("\n")
-        sys.stdout.write(f"{name:<{width}}  {first}\n")
-        sys.stdout.writelines(f"{'':<{width}}  {line}\n" for line in rest)
+    """Names and what there is to say of them, in two columns; below each other where there is little room."""
+    from grokbench.report.layout import width_of
+
+    given = width_of(sys.stdout)
+    widest = max(len(name) for name, _ in rows) + 2
+    beside = given is None or widest <= given // 2
+    indent = " " * (widest if beside else 4)
+    for name, text in rows:
+        lines = [piece for line in text.split("\n") for piece in _wrapped(line, given and given - len(indent))]
+        first = lines.pop(0) if beside else ""
+        sys.stdout.write(f"{name:<{widest}}{first}".rstrip() + "\n")
+        sys.stdout.writelines(f"{indent}{line}\n" for line in lines)
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    """A line in pieces of whole words; as it is without a width."""
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return (textwrap.wrap(line, max(20, width), **whole) or [""]) if width else [line]  # type: ignore[arg-type]
 
 
 def exit_code(verdicts: Sequence[Any], *, strict: bool) -> int:

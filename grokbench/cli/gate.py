@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, import_from_here, output, training_options
+from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, declared, import_from_here, output, training_options
 
 if TYPE_CHECKING:
-    from grokbench.gate import Request
+    from grokbench.gates import Request
 
 SPEC = "name or 'package.module:Attribute(key=value, …)'"
 
@@ -38,18 +38,20 @@ def setting_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="smoke, ci or paper (default: the file's, or smoke)")
     parser.add_argument("--task", help="only these tasks of the preset", **MANY)
     parser.add_argument("--softmax", help="only these softmaxes of the preset", **MANY)
+    declared(parser, "model")
     parser.add_argument("--budget", type=int, metavar="N", help="epochs of a run (default: the preset's)")
 
 
 def request_of(options: argparse.Namespace, **more: Any) -> Request:
     """What was asked for, with the gate's own defaults."""
-    from grokbench.gate import Request
+    from grokbench.gates import Request
 
     import_from_here()
     given = {
         "preset": options.preset,
         "tasks": tuple(options.task),
         "softmaxes": tuple(options.softmax),
+        "model": options.model,
         "budget": options.budget,
         "store": Path(options.store).absolute(),
         "device": options.device,
@@ -61,13 +63,11 @@ def request_of(options: argparse.Namespace, **more: Any) -> Request:
 
 def run(options: argparse.Namespace) -> int:
     """Answer, and print it."""
-    from rich.console import Console
-
-    from grokbench import gate
-    from grokbench.gate.decision import GateOutcome
+    from grokbench import gates
+    from grokbench.gates.decision import GateOutcome
     from grokbench.records import files
     from grokbench.report import gate as report
-    from grokbench.report import github, progress
+    from grokbench.report import github, layout, progress
 
     request = request_of(
         options,
@@ -84,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
     with progress.watching() as listener:
-        result = gate.run(request, listener)
+        result = gates.run(request, listener)
     out = output(options.json)
-    out.write(report.text(result, Console(file=out).width, color=out.isatty()))
+    out.write(report.text(result, layout.width_of(out), color=out.isatty()))
     github.annotate(report.publish(result), out)
     if options.json:
         files.write_line(options.json, report.document(result))

@@ -56,10 +56,9 @@ def budget(text: str) -> float | str:
 
 def run(options: argparse.Namespace) -> int:
     """Judge the file and print the table."""
-    from rich.console import Console
-
     from grokbench.records import files
     from grokbench.report import judged as report
+    from grokbench.report import layout
     from grokbench.verdicts import table
 
     judged = table.judge(
@@ -78,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         files.prepare(options.json, options.file)
     out = output(options.json)
-    out.write(report.text(judged, Console(file=out).width, color=out.isatty()))
+    out.write(report.text(judged, layout.width_of(out) or layout.WIDTH, color=out.isatty()))
     if options.json:
         files.write_line(options.json, report.document(judged))
     return exit_code(judged.verdicts, strict=options.strict)

@@ -9,18 +9,41 @@ from grokbench.cli.common import HELD, print_rows
 from grokbench.spec import SOFTMAXES, TRAIN_SHARE
 
 if TYPE_CHECKING:
-    from grokbench.claims import Audit, Claim
+    from grokbench.claims import Arm, Audit, Claim
+
+
+FORMULAS = {
+    "add": "a + b mod p",
+    "sub": "a − b mod p",
+    "mul": "a · b mod p",
+    "div": "a / b mod p for b from 1 to p − 1",
+    "exp": "a to the power of b, mod p",
+    "gcd": "the greatest common divisor of a and b",
+    "parity": "whether the number of ones among the bits is odd",
+}
 
 
 def _list_tasks() -> list[tuple[str, str]]:
-    from grokbench.spec import task
+    from grokbench import tasks
+    from grokbench.claims.presets import PRESETS
+    from grokbench.spec.plugins import TASK
 
     def describe(name: str) -> str:
-        spec = task(name)
-        size = f"parity of {spec.bits} bits" if name == "parity" else f"mod p; {spec.rows} rows at p = {spec.modulus}"
-        return f"{size}; {TRAIN_SHARE[name]:.0%} for training"
+        sizes: dict[str, list[str]] = {}
+        for preset in PRESETS.values():
+            for spec in preset.tasks:
+                if spec.name == name:
+                    size = f"p = {spec.modulus}" if spec.modulus else f"{spec.bits} bits"
+                    sizes.setdefault(f"{size}, {spec.rows} rows", []).append(preset.name)
+        where = "; ".join(f"{size} in {' and '.join(names)}" for size, names in sizes.items())
+        return f"{FORMULAS[name]}; {TRAIN_SHARE[name]:.0%} of the rows for training\n{where}"
 
-    return [(name, describe(name)) for name in TRAIN_SHARE]
+    rows = [(name, describe(name)) for name in TRAIN_SHARE]
+    for name, family in tasks.families().items():
+        spec = tasks.parse(name)
+        rows.append((name, f"{family.summary}; {spec.rows} rows as {spec.name}; {family.train_share:.0%} for training"))
+    rows += [(name, "registered by a package") for name in TASK.names()]
+    return [*rows, ("package.module:Attribute(key=value, …)", "a function that returns questions and answers")]
 
 
 def _list_softmaxes() -> list[tuple[str, str]]:
@@ -29,17 +52,32 @@ def _list_softmaxes() -> list[tuple[str, str]]:
         "stablemax": "s(z) over its sum, s = z + 1 or 1/(1 − z) below zero; cross-entropy",
         "sparsemax": "projection of z on the simplex; Fenchel–Young loss",
     }
-    return [(name, formula[name]) for name in SOFTMAXES]
+    from grokbench.spec.plugins import SOFTMAX
+
+    rows = [(name, formula[name]) for name in SOFTMAXES]
+    rows += [(name, "registered by a package") for name in SOFTMAX.names()]
+    return [
+        *rows,
+        ("package.module:Attribute(key=value, …)", "what has probabilities and a loss, or makes it"),
+    ]
 
 
 def _list_optimizers() -> list[tuple[str, str]]:
+    from grokbench.claims.presets import PRESETS
     from grokbench.spec import registry
 
-    rows = []
-    for name in registry.names():
-        built_in = registry.BUILT_IN.get(name)
-        rows.append((name, f"{built_in.summary}\n{registry.parse(name)}" if built_in else "registered by a package"))
-    return [*rows, ("package.module:Attribute(lr=…)", "any torch.optim.Optimizer, or a factory of one")]
+    def describe(name: str) -> str:
+        if name not in registry.BUILT_IN:
+            return "registered by a package"
+        stands: dict[str, list[str]] = {}
+        for preset in PRESETS.values():
+            if name in preset.optimizers:
+                stands.setdefault(preset.optimizers[name], []).append(preset.name)
+        lines = [f"in {' and '.join(names)}: {text}" for text, names in stands.items()]
+        return "\n".join([registry.BUILT_IN[name].summary, *lines, f"else: {registry.parse(name)}"])
+
+    rows = [(name, describe(name)) for name in registry.names()]
+    return [*rows, ("package.module:Attribute(lr=…)", "any torch.optim.Optimizer, or a function that makes one")]
 
 
 def _list_presets() -> list[tuple[str, str]]:
@@ -65,11 +103,26 @@ def _list_claims() -> list[tuple[str, str]]:
         margin = f", with a margin of {c.margin:g}" if c.margin != 1 else ""
         lines = [
             f"{c.statement} ({c.source})",
+            *([_whom(c)] if isinstance(c, Claim) else []),
             f"tested: {ENDPOINTS[c.test].meaning}{margin}" + f", {where}" * bool(where),
         ]
         return "\n".join([*lines, *([c.scope] if c.scope else [])])
 
     return [(c.name, describe(c)) for c in dict.fromkeys(case.claim for case in cases(Options(claims=ALL_PAPERS)))]
+
+
+def _whom(claim: Claim) -> str:
+    """Who is claimed to be earlier than whom, or what is compared otherwise."""
+    from grokbench.verdicts.endpoints import ENDPOINTS
+
+    if not ENDPOINTS[claim.test].timed:
+        return f"that is, {_arm(claim.candidate)} against {_arm(claim.baseline)}"
+    than = f"{claim.margin:g} times " * (claim.margin != 1) + _arm(claim.baseline)
+    return f"that is, {_arm(claim.candidate)} before {than}"
+
+
+def _arm(arm: Arm) -> str:
+    return f"{arm.label} under {arm.softmax}" if arm.softmax else arm.label
 
 
 def _list_protocols() -> list[tuple[str, str]]:

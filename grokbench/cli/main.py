@@ -14,6 +14,7 @@ from grokbench.cli import (
     failures,
     gate,
     guide,
+    help,
     judge,
     list,
     perf,
@@ -38,9 +39,11 @@ EXIT_CODES = (
 def parser() -> Parser:
     """What the command line takes; the chosen command's function is in `action`."""
     top = Parser(prog="grokbench", description=EXIT_CODES)
+    top.epilog = "grokbench COMMAND --help ends with examples; grokbench guide first-steps is the place to begin."
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for command in COMMANDS:
         command.add(commands)
+    help.add(commands.choices)
     return top
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from grokbench.cli.common import HELD, REFUTED, import_from_here, json_option, output
+from grokbench.cli.common import HELD, REFUTED, declared, import_from_here, json_option, output
 from grokbench.spec import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--candidate-path", metavar="DIR", help="import the candidate from this source tree")
     parser.add_argument("--self-test", action="store_true", help="the baseline against itself, and slowed down")
     parser.add_argument("--preset", metavar="NAME", help="whose model and batch (default: ci)")
+    declared(parser, "model")
     parser.add_argument("--replicas", type=int, metavar="N", help="stacked replicas (default: 8)")
     parser.add_argument("--seconds", type=float, metavar="S", help="of each of the two races, roughly (default: 10)")
     parser.add_argument(
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     import_from_here()
     if not options.candidate and not options.self_test:
         raise UsageError("perf needs --candidate, or --self-test")
-    names = ("preset", "replicas", "seconds", "margin", "device", "threads")
+    names = ("preset", "model", "replicas", "seconds", "margin", "device", "threads")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.candidate_path:
         given["candidate_path"] = Path(options.candidate_path)

@@ -22,9 +22,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train what is missing, print the verdicts, and say by the exit code what they mean."""
-    from rich.console import Console
-
-    from grokbench.report import formats, github, progress, summary, terminal
+    from grokbench.report import formats, github, layout, progress, summary, terminal
     from grokbench.session import Session, cases
 
     import_from_here()
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
                 raise failure from None
             raise
     out = output(options.json)
-    out.write(terminal.text(verdicts, runs, Console(file=out).width, color=out.isatty()))
+    out.write(terminal.text(verdicts, runs, layout.width_of(out), color=out.isatty()))
     github.annotate(summary.verdicts(verdicts, strict=options.strict), out)
     formats.write(paths, verdicts, runs)
     if failure:

@@ -1,4 +1,4 @@
-"""Everything that the store knows of one run, as text. Torch-free."""
+"""The runs of a store, or everything that it knows of one, as text. Torch-free."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import numpy as np
 
 from grokbench.cli.common import HELD, declared
 from grokbench.options import DEFAULT_STORE
+from grokbench.records.grok import Outcome
 from grokbench.records.store import Record, Store
-from grokbench.spec import RunSpec, UsageError
+from grokbench.report import layout
+from grokbench.report.layout import Column, Part
+from grokbench.spec import RunSpec, UsageError, choose
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = 60
@@ -27,19 +30,42 @@ _NAMES = {
 }
 
 
+_LIST = (
+    Column("run", right=False),
+    Column("task", right=False),
+    Column("softmax", right=False, drop=1),
+    Column("optimizer", right=False, wrap=True),
+    Column("replica"),
+    Column("outcome", right=False),
+    Column("first\ncrossing"),
+    Column("epochs\ntrained", drop=2),
+)
+
+
 def add(commands: Any) -> None:
     """The command's parser."""
-    parser = commands.add_parser("show", help="everything that is known of a run")
+    parser = commands.add_parser("show", help="the runs of a store, or everything that is known of one")
     parser.set_defaults(action=run)
-    parser.add_argument("run", metavar="RUN", help="the beginning of its digest, as --json gives it")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="the beginning of its digest; without it, the runs are listed"
+    )
+    parser.add_argument("--task", metavar="NAME", help="list only runs of this task")
+    parser.add_argument("--arm", metavar="NAME", help="list only runs whose optimizer has this name")
+    parser.add_argument("--outcome", metavar="NAME", help="list only runs that are grokked, censored or diverged")
     declared(parser, "store")
     parser.set_defaults(store=DEFAULT_STORE)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the run whose digest begins so. Raises `UsageError` if there is none, or more than one."""
+    """Print the run whose digest begins so, or the list. Raises `UsageError` if there is none, or more than one."""
     path, beginning = Path(options.store), options.run
+    filters = options.task, options.arm, options.outcome
     with Store(path, write=False) as store:
+        if beginning is None:
+            sys.stdout.write(layout.text(listing(store, *filters), layout.width_of(sys.stdout)))
+            return HELD
+        if any(filters):
+            raise UsageError("--task, --arm and --outcome choose from the list: give them, or RUN, not both")
         found = store.search(beginning)
         if len(found) != 1:
             some = ", ".join(digest[:12] for digest in list(found)[:4])
@@ -47,6 +73,36 @@ def run(options: argparse.Namespace) -> int:
         ((digest, spec),) = found.items()
         sys.stdout.write(text(RunSpec.from_json(spec), store.get([digest])[digest]))
     return HELD
+
+
+def listing(store: Store, task: str | None, arm: str | None, outcome: str | None) -> list[Part]:
+    """The runs of a store, a row each. Raises `UsageError` for a name that none of them has."""
+    found = [(d, RunSpec.from_json(spec), ended, epochs, first) for d, spec, ended, epochs, first in store.listing()]
+    if found and task:
+        choose("task", task, tuple(sorted({entry[1].task.name for entry in found})))
+    if found and arm:
+        choose("arm", arm, tuple(sorted({_arm(entry[1]) for entry in found})))
+    if outcome:
+        choose("outcome", outcome, tuple(kind.value for kind in Outcome))
+    rows = []
+    for digest, run, ended, epochs, first in found:
+        if task in (None, run.task.name) and arm in (None, _arm(run)) and outcome in (None, ended.value):
+            times = ended.value, str(first or "never"), str(epochs)
+            rows.append((digest[:12], run.task.name, run.softmax, _setting(run), str(run.replica), *times))
+    rows.sort(key=lambda row: (*row[1:4], int(row[4])))
+    count = f"{len(rows)} of {len(found)} runs in {store.path}"
+    return [f"{count}; grokbench show RUN shows one of them", layout.Grid(_LIST, rows)] if rows else [f"{count}."]
+
+
+def _arm(run: RunSpec) -> str:
+    return run.optimizer.name.rpartition(":")[2]
+
+
+def _setting(run: RunSpec) -> str:
+    """An optimizer's name, with the settings in which runs usually differ."""
+    given = dict(run.optimizer.hyperparameters)
+    shown = [f"{name}={given[name]}" for name in ("lr", "weight_decay") if name in given]
+    return f"{_arm(run)}({', '.join(shown)})"
 
 
 def text(run: RunSpec, record: Record) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from grokbench.claims import cells_of, presets
 from grokbench.claims.protocols import Grid
-from grokbench.cli.common import HELD, import_from_here, output, training_options
+from grokbench.cli.common import HELD, declared, import_from_here, output, training_options
 from grokbench.records.store import Record, Store
 from grokbench.spec import OptimizerSpec, RunSpec, UsageError, choose, registry
 from grokbench.training.trainer import Trainer
@@ -43,6 +43,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="smoke, ci or paper (default: ci)")
     parser.add_argument("--task", default="add", metavar="NAME", help="a task of the preset (default: add)")
     parser.add_argument("--softmax", default="softmax", metavar="NAME", help="a softmax (default: softmax)")
+    declared(parser, "model")
     parser.add_argument("--optimizer", default="adamw", metavar="SPEC", help="as for run (default: adamw)")
     grid = "lr=0.01,0.02 weight_decay=0.1,1 (default: the preset's)"
     parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUES", help=grid)
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from grokbench.report import progress
 
     import_from_here()
-    preset = presets.get(options.preset)
+    preset = presets.get(options.preset, options.model)
     ((task, softmax),) = cells_of(preset, [options.task], [options.softmax])
     grid = grid_of(options.grid, preset, options.replicas)
     optimizer = registry.parse(options.optimizer, preset.optimizers)

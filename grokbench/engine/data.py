@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grokbench.numerics import rng
 from grokbench.spec import TaskSpec
-from grokbench.tasks import FAMILIES
+from grokbench.tasks import names
 
 
 class TaskData(NamedTuple):
@@ -24,7 +24,7 @@ class TaskData(NamedTuple):
 
 def generate(spec: TaskSpec) -> TaskData:
     """Every question of a task, in a fixed order, with its answer."""
-    table = FAMILIES[spec.name](spec)
+    table = names.table(spec)
     return TaskData(torch.from_numpy(table.questions), torch.from_numpy(table.answers))
 
 

@@ -22,13 +22,13 @@ from torch import Tensor
 
 from grokbench.engine import data
 from grokbench.models.prefixes import Plan
-from grokbench.models.transformer import Stack, forward, initial_row, layout, operands, row_size
+from grokbench.models.transformer import Slice, Stack, forward, initial_row, layout, operands, row_size
 from grokbench.numerics import rng
 from grokbench.numerics.compiled import compiled
 from grokbench.numerics.frame import numerics
 from grokbench.optim.stack import Optimizer, family
 from grokbench.records.grok import Diagnostics
-from grokbench.softmaxes import SOFTMAX
+from grokbench.softmaxes import named
 from grokbench.spec import ALIGNMENT, Part, RunSpec
 
 EVALUATION_ROWS = 1024  # a chunk's activations should stay in the processor's cache
@@ -83,22 +83,32 @@ class Ensemble:
         self, run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1
     ) -> None:
         self._threads = threads
+        self._loss, self._device = named(run.softmax).loss, device
         with numerics(threads):
             self._make(run, slots, device, compile)
 
     def _make(self, run: RunSpec, slots: int, device: torch.device, compile: bool) -> None:
-        self._model, self._loss, self._device = run.model, SOFTMAX[run.softmax].loss, device
+        self._model = run.transformer
         spec = run.task
         self._questions = data.generate(spec).tokens  # of every run of this shape
-        self._slices = layout(run.model, spec.vocabulary, spec.classes)
+        self._slices = layout(self._model, spec.vocabulary, spec.classes)
         self._pieces = operands(self._slices)
         self._batch = min(run.batch, spec.train_rows)
-        dtype = getattr(torch, run.model.dtype)
+        dtype = getattr(torch, self._model.dtype)
         # The share of each row in the loss; rows that fill the batch up to whole cache lines have none.
         self._share = torch.zeros(_padded(self._batch), dtype=dtype, device=device)
         self._share[: self._batch] = 1 / self._batch
-        self._plan = self._plan_for(len(self._share), dropout=bool(run.model.dropout))
+        self._plan = self._plan_for(len(self._share), dropout=bool(self._model.dropout))
         self._plans: dict[int, Plan] = {}  # for evaluation, by the rows of a chunk
+        self._empty(run, slots, compile)
+        self._losses = self._loss_function()
+        if compile:
+            key = (spec.questions, self._batch, run.softmax, run.model, slots, device)
+            self._losses = compiled(key, self._losses, device, graphs=True)
+
+    def _empty(self, run: RunSpec, slots: int, compile: bool) -> None:
+        """Slots without runs, for parameters as in `_slices`."""
+        spec, device = run.task, self._device
 
         def integers(*size: int) -> Tensor:
             return torch.zeros(slots, *size, dtype=torch.int64, device=device)
@@ -106,12 +116,9 @@ class Ensemble:
         self._keys, self._epochs, self._steps = integers(), integers(), integers()
         self._labels = integers(spec.rows)
         self._train, self._validation = integers(spec.train_rows), integers(spec.rows - spec.train_rows)
+        dtype = getattr(torch, run.model.dtype)
         self._stack(torch.zeros(slots, row_size(self._slices), dtype=dtype, device=device))
         self._optimizer = Optimizer(run.optimizer, self._weights, compile=compile)
-        self._losses = self._loss_function()
-        if compile:
-            key = (spec.questions, self._batch, run.softmax, run.model, slots, device)
-            self._losses = compiled(key, self._losses, device, graphs=True)
 
     def _plan_for(self, rows: int, *, dropout: bool) -> Plan:
         return Plan(self._model, self._questions, rows, self._device, dropout=dropout)
@@ -134,8 +141,12 @@ class Ensemble:
         self._keys[slot], self._epochs[slot], self._steps[slot] = key[0], 0, 0
         self._labels[slot] = data.generate(run.task).labels
         self._train[slot], self._validation[slot] = train[0], validation[0]
-        self._weights.flat[slot] = initial_row(self._model, self._slices, run.key).to(self._weights.flat)
+        self._begin(slot, run)
         self._optimizer.load(slot, run)
+
+    def _begin(self, slot: int, run: RunSpec) -> None:
+        """Take a run's initial weights."""
+        self._weights.flat[slot] = initial_row(self._model, self._slices, run.key).to(self._weights.flat)
 
     def clear(self, slot: int) -> None:
         """End the run in a slot; until another is loaded, it holds zeros."""
@@ -220,8 +231,7 @@ class Ensemble:
         change = (self._weights.flat[slot] - self._before[slot]).double()
         with self._optimizer.evaluating([slot]):
             row = self._weights.flat[slot].clone()
-        hidden = [s for s in self._slices if s.hidden]
-        end = sum(s.size for s in hidden)  # they come first
+        hidden, rest = ([s for s in self._slices if s.hidden == kind] for kind in (True, False))
         largest, ranks = 0.0, []
         for s in hidden:
             matrix = row[s.offset : s.offset + s.size].view(s.shape).double()
@@ -235,11 +245,11 @@ class Ensemble:
         return Diagnostics(
             epoch=epoch,
             spectral_norm=largest,
-            effective_rank=float(np.mean(ranks)),
+            effective_rank=float(np.mean(ranks)) if ranks else float("nan"),
             weight_norm=float(row.double().norm()),
             collapsed=float(self.measure([slot], "train").zero[0]),
-            update_hidden=float(change[:end].square().mean().sqrt()),
-            update_rest=float(change[end:].square().mean().sqrt()),
+            update_hidden=_size(change, hidden),
+            update_rest=_size(change, rest),
         )
 
     @_framed
@@ -276,6 +286,12 @@ class Ensemble:
         accuracy, loss, zero = torch.stack(figures).cpu().numpy()
         unknown = np.full_like(loss, np.nan)
         return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
+
+
+def _size(row: Tensor, slices: Sequence[Slice]) -> float:
+    """Root mean square of these parameters in a row, NaN if there are none."""
+    parts = [row[s.offset : s.offset + s.size] for s in slices]
+    return float(torch.cat(parts).square().mean().sqrt()) if parts else float("nan")
 
 
 def _padded(rows: int) -> int:

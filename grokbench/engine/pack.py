@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.modules import ensemble
 from grokbench.engine.sizing import PackSize
 from grokbench.records.grok import Diagnostics, GrokDetector, Trace
 from grokbench.spec import Part, RunSpec
@@ -104,7 +105,7 @@ class Pack:
         """Begin these runs, at most `room`, in free slots."""
         if not self._ensemble:
             slots = self.size.slots if self.size.fixed else len(runs)
-            self._ensemble = Ensemble(runs[0], slots, device, compile=self.size.compiled)
+            self._ensemble = ensemble(runs[0], slots, device, compile=self.size.compiled)
             self.slots = [None] * slots
         free = [i for i, slot in enumerate(self.slots) if slot is None]
         for i, run in zip(free, runs, strict=False):

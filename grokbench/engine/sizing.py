@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import torch
 
+from grokbench.models.module import parameters
 from grokbench.models.transformer import layout, row_size
 from grokbench.numerics import cache
-from grokbench.spec import RunSpec
+from grokbench.spec import ModelSpec, RunSpec
 
 FEWEST, MOST = 2, {"cpu": 16, "cuda": 64}
 # Measured in one thread of an AMD EPYC: compiling costs 16 to 30 seconds and then saves 14 % of a step (9 % with
@@ -41,7 +42,8 @@ class PackSize(NamedTuple):
 
 def pack_size(run: RunSpec, device: str) -> PackSize:
     """The size of packs for runs of this shape on 'cpu' or 'cuda'."""
-    compiled = work(run) >= COMPILE_WORK and compiler(device) is not None
+    ours = run.softmax_source is None and isinstance(run.model, ModelSpec)  # foreign code may not compile
+    compiled = ours and work(run) >= COMPILE_WORK and compiler(device) is not None
     room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
     slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
     # A processor computes each slice of a batched product alike however many there are.
@@ -50,7 +52,7 @@ def pack_size(run: RunSpec, device: str) -> PackSize:
 
 def work(run: RunSpec) -> float:
     """Floating-point operations of the matrix products that train one replica for its whole budget, roughly."""
-    t, m = run.task, run.model
+    t, m = run.task, run.transformer
     batch = min(run.batch, t.train_rows)
     hidden = sum(s.size for s in layout(m, t.vocabulary, t.classes) if s.hidden)
     rows = batch * (1 + (m.depth - 1) * t.positions) / m.depth  # the last layer has one query a row
@@ -61,9 +63,11 @@ def work(run: RunSpec) -> float:
 def bytes_of_a_replica(run: RunSpec) -> int:
     """Memory that a replica's step has in use, roughly: weights, gradients, two moments and activations."""
     m, width = run.model, _BYTES[run.model.dtype]
+    weights = 4 * row_size(parameters(m, run.task))
+    if not isinstance(m, ModelSpec):  # whose activations nobody knows, but one module computes at a time
+        return width * weights
     rows = min(run.batch, run.task.train_rows) * (run.task.positions if m.depth > 1 else 1)
-    parameters = row_size(layout(m, run.task.vocabulary, run.task.classes))
-    return width * (4 * parameters + _LIVE * rows * m.feed_forward)
+    return width * (weights + _LIVE * rows * m.feed_forward)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from torch import Tensor
 from grokbench.models.blocks import attend, feed_forward, gather, linear, rms_norm, row_scores
 from grokbench.models.prefixes import Plan, Route
 from grokbench.numerics import rng
-from grokbench.spec import ModelSpec
+from grokbench.spec import ALIGNMENT, ModelSpec
+from grokbench.spec.errors import require
 
 Dropout = Callable[[Tensor, int], Tensor]
 
@@ -40,6 +41,11 @@ class Slice:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def room(self) -> int:
+        """What it takes in a row: whole cache lines, so that the next one begins on one."""
+        return -(-self.size // ALIGNMENT) * ALIGNMENT
+
 
 def layout(model: ModelSpec, vocabulary: int, classes: int) -> tuple[Slice, ...]:
     """The parameters of one replica, hidden matrices first; q, k and v are separate matrices."""
@@ -55,14 +61,20 @@ def layout(model: ModelSpec, vocabulary: int, classes: int) -> tuple[Slice, ...]
         shapes.append((f"layers.{i}.feed_forward.down.weight", (d, f), True))
     shapes.append(("embedding.weight", (vocabulary, d), False))
     shapes.append(("head.weight", (classes, d), False))
-    for i in range(model.depth):
-        shapes.append((f"layers.{i}.attention_norm.weight", (d,), False))
-        shapes.append((f"layers.{i}.feed_forward_norm.weight", (d,), False))
-    shapes.append(("norm.weight", (d,), False))
+    if model.norms:
+        for i in range(model.depth):
+            shapes.append((f"layers.{i}.attention_norm.weight", (d,), False))
+            shapes.append((f"layers.{i}.feed_forward_norm.weight", (d,), False))
+        shapes.append(("norm.weight", (d,), False))
+    return placed(shapes)
+
+
+def placed(shapes: Iterable[tuple[str, tuple[int, ...], bool]]) -> tuple[Slice, ...]:
+    """Parameters by name, shape and whether they are hidden matrices, one after the other in a row."""
     slices, offset = [], 0
     for name, shape, hidden in shapes:
         slices.append(Slice(name, shape, offset, hidden))
-        offset += math.prod(shape)
+        offset += slices[-1].room
     return tuple(slices)
 
 
@@ -84,15 +96,17 @@ class Stack(Flat):
         }
 
     def part(self, hidden: bool) -> Stack:
-        """The hidden matrices alone, or all the other parameters."""
+        """The hidden matrices alone, or all the other parameters. Raises `UsageError` if there are none."""
         chosen = [s for s in self.slices if s.hidden == hidden]
+        what = "hidden matrices" if hidden else "parameters beside its hidden matrices"
+        require(bool(chosen), f"an optimizer of matrices cannot train this model: it has no {what}")
         start = chosen[0].offset
         moved = tuple(dataclasses.replace(s, offset=s.offset - start) for s in chosen)
         return Stack(moved, self.flat[:, start : start + row_size(moved)])
 
 
 def row_size(slices: tuple[Slice, ...]) -> int:
-    return sum(s.size for s in slices)
+    return sum(s.room for s in slices)
 
 
 def initial_row(model: ModelSpec, slices: tuple[Slice, ...], key: int) -> Tensor:
@@ -138,7 +152,7 @@ def forward(
     for i, route in enumerate(plan.routes(questions)):
         w = {name: weights.get(f"layers.{i}.{name}.weight") for name in _LAYER}
         x = _layer(model, w, x, route, i, dropout)
-    return linear(rms_norm(x, weights["norm.weight"]), weights["head.weight"])
+    return linear(_norm(x, weights.get("norm.weight")), weights["head.weight"])
 
 
 _LAYER = (
@@ -151,7 +165,7 @@ def _layer(
     model: ModelSpec, w: dict[str, Any], x: Tensor, route: Route, number: int, dropout: Dropout | None
 ) -> Tensor:
     """The states above a layer (E, N, D) from those below it, x (E, M, D)."""
-    y = rms_norm(x, w["attention_norm"])
+    y = _norm(x, w["attention_norm"])
     both = linear(y, w["attention.key_value"])
     k, v = _rotate(both[..., : model.width], model.heads, route.below), both[..., model.width :]
     if route.table:
@@ -167,9 +181,14 @@ def _layer(
         scores = scores.masked_fill(route.later, -torch.inf)
     y = linear(attend(scores, v, route.keys), w["attention.output"])
     x = gather(x, route.own) + (dropout(y, 2 * number) if dropout else y)
-    y = rms_norm(x, w["feed_forward_norm"])
+    y = _norm(x, w["feed_forward_norm"])
     y = feed_forward(y, w["feed_forward.up"], w["feed_forward.down"], w["feed_forward.gate"])
     return x + (dropout(y, 2 * number + 1) if dropout else y)
+
+
+def _norm(x: Tensor, gain: Tensor | None) -> Tensor:
+    """Without a gain the model has no norms."""
+    return x if gain is None else rms_norm(x, gain)
 
 
 def _rotate(x: Tensor, heads: int, rotation: tuple[Tensor, ...]) -> Tensor:

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     ORDER = 2
     DROPOUT = 3
     OPTIMIZER = 4
+    MODULE = 5
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +13,10 @@ from torch import Tensor, nn
 from grokbench.models.transformer import Stack
 from grokbench.numerics import rng
 from grokbench.numerics.frame import unchanged
-from grokbench.spec import OptimizerSpec, RunSpec, UsageError
+from grokbench.spec import OptimizerSpec, RunSpec, UsageError, given
+from grokbench.spec.errors import out_of_memory
 from grokbench.spec.foreign import no_exit
+from grokbench.spec.plugins import place
 from grokbench.spec.registry import RESERVED, load
 
 
@@ -133,6 +133,7 @@ def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.o
     """The plug-in's own optimizer of these parameters. Raises `UsageError` if it makes something else."""
     arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
     make = load(spec.name)
+    given.check(spec)
     is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)
     optimizer = make([p for _, p in named] if is_class else named, **arguments)
     if not isinstance(optimizer, torch.optim.Optimizer):
@@ -164,21 +165,8 @@ def framed(spec: OptimizerSpec, seed: int, count: int, device: torch.device) -> 
             if out_of_memory(error) or isinstance(error, UsageError):
                 raise
             when = f"failed at step {count}" if count else "could not be made"
-            what = f"{type(error).__name__}: {error}{_place(error)}"
+            what = f"{type(error).__name__}: {error}{place(error)}"
             raise UsageError(f"the optimizer {spec.name} {when}: {what}") from error
         if changes:
             when = f"at step {count}" if count else "when it was made"
             raise UsageError(f"the optimizer {spec.name} changed torch's global settings {when}: {', '.join(changes)}")
-
-
-def _place(error: BaseException) -> str:
-    """The last line outside of torch and of grokbench that led to an error, if there is one."""
-    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether the machine had no memory left, on a device or, for which torch has no class, on the processor."""
-    signs = ("DefaultCPUAllocator", "std::bad_alloc", "ALLOC_FAILED", "out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from grokbench.models.transformer import Slice, Stack
 from grokbench.optim.newton_schulz import orthogonalize
+from grokbench.spec import ALIGNMENT
 
 STATE = ("momentum",)
 
@@ -56,7 +58,10 @@ def _shape(directions: Stack, hyper: Mapping[str, Any]) -> None:
         lying = [_lying(directions.views[s.name], s) for s in alike]
         if hyper["orthogonalize"]:
             matrices = torch.stack(lying, 1)  # (E, M, small, large)
-            shaped = orthogonalize(matrices, hyper["ns_steps"], hyper["coefficients"]).unbind(1)
+            small, large = matrices.shape[2:]
+            # Zero rows and columns change nothing, and let every matrix begin on a cache line.
+            filled = functional.pad(matrices, (0, -large % ALIGNMENT, 0, -small % ALIGNMENT))
+            shaped = orthogonalize(filled, hyper["ns_steps"], hyper["coefficients"])[..., :small, :large].unbind(1)
         else:
             shaped = tuple(lying)
         for s, matrix in zip(alike, shaped, strict=True):

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
-from grokbench.models.transformer import Stack, initial_row, layout
+from grokbench.models.module import initial
+from grokbench.models.transformer import Stack
 from grokbench.numerics.frame import numerics
 from grokbench.optim.stack import Optimizer
 from grokbench.spec import OptimizerSpec, RunSpec
@@ -28,9 +29,9 @@ def attempt(run: RunSpec, device: torch.device) -> None:
     The shapes and the device are the run's own, so that nothing is refused that would have worked. Raises `UsageError`
     for what the optimizer does wrong.
     """
-    slices = layout(run.model, run.task.vocabulary, run.task.classes)
     with numerics():
-        weights = initial_row(run.model, slices, run.key)[None].to(device)  # (1, P)
-        optimizer = Optimizer(run.optimizer, Stack(slices, weights))
+        weights = initial(run.model, run.task, run.key)
+        stack = Stack(weights.slices, weights.flat.to(device))
+        optimizer = Optimizer(run.optimizer, stack)
         optimizer.load(0, run)
-        optimizer.step(Stack(slices, weights.roll(1, dims=1)))
+        optimizer.step(Stack(stack.slices, stack.flat.roll(1, dims=1)))

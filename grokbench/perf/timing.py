@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from grokbench.claims import presets
-from grokbench.engine.ensemble import Ensemble
-from grokbench.models.transformer import Stack, layout, row_size
+from grokbench.engine.modules import ensemble
+from grokbench.models.module import parameters
+from grokbench.models.transformer import Stack, row_size
 from grokbench.numerics.frame import numerics
 from grokbench.optim.stack import Optimizer
 from grokbench.perf import clock
@@ -41,6 +42,7 @@ class Request:
     baseline: str
     candidate: str
     preset: str = "ci"
+    model: str | None = None
     replicas: int = 8
     seconds: float = 10.0
     margin: float = 0.05
@@ -101,7 +103,7 @@ def run(request: Request, slowdown: float = 1.0) -> Result:
 
 
 def _run(request: Request, slowdown: float, device: torch.device, homes: Sequence[_Home]) -> Result:
-    preset = presets.get(request.preset)
+    preset = presets.get(request.preset, request.model)
     texts = request.baseline, request.candidate
     specs = [home.parse(text, preset.optimizers) for home, text in zip(homes, texts, strict=True)]
     before, timings = clock.rates(device), []
@@ -182,7 +184,7 @@ Prepared = tuple[clock.Action, Callable[[], Tensor]]
 
 def _optimizer(run: RunSpec, replicas: int, device: torch.device, threads: int) -> Prepared:
     """Some steps of the optimizer alone, with the same gradients again and again."""
-    slices = layout(run.model, run.task.vocabulary, run.task.classes)
+    slices = parameters(run.model, run.task)
     generator = torch.Generator().manual_seed(0)
     dtype = getattr(torch, run.model.dtype)
     weights, gradients = (
@@ -203,12 +205,10 @@ def _optimizer(run: RunSpec, replicas: int, device: torch.device, threads: int) 
 
 def _training(run: RunSpec, replicas: int, device: torch.device, threads: int) -> Prepared:
     """An epoch of training, without evaluation."""
-    ensemble = Ensemble(run, replicas, device, threads=threads)
+    stack = ensemble(run, replicas, device, threads=threads)
     for slot in range(replicas):
-        ensemble.load(slot, replace(run, replica=slot))
-    return ensemble.train, lambda: torch.cat(
-        [w.flatten() for i in range(replicas) for w in ensemble.weights(i).values()]
-    )
+        stack.load(slot, replace(run, replica=slot))
+    return stack.train, lambda: torch.cat([w.flatten() for i in range(replicas) for w in stack.weights(i).values()])
 
 
 def _clock(action: clock.Action, device: torch.device, steps: int, slowdown: float) -> Clock:

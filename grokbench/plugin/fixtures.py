@@ -11,7 +11,7 @@ from grokbench.plugin.asked import SESSION, options_of
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
-    from grokbench.gate import Result as GateResult
+    from grokbench.gates import Result as GateResult
     from grokbench.perf import Result as PerfResult
     from grokbench.session import Case, Session
     from grokbench.verdicts.verdict import Verdict
@@ -64,17 +64,17 @@ def grok_finding(request: pytest.FixtureRequest) -> Finding:
 
 @pytest.fixture
 def grok_gate(request: pytest.FixtureRequest) -> Callable[..., GateResult]:
-    """`grok_gate(baseline=…, candidate=…, …)` asks a gate, with the fields of `grokbench.gate.Request`.
+    """`grok_gate(baseline=…, candidate=…, …)` asks a gate, with the fields of `grokbench.gates.Request`.
 
     What it says is also a property of the test in JUnit reports.
     """
-    from grokbench import gate
+    from grokbench import gates
     from grokbench.report import gate as report
 
     def ask(**asked: Any) -> GateResult:
         options = options_of(request.config)
         shared = {"store": options.store, "device": options.device, "threads": options.threads}
-        result: GateResult = _asked(gate.Request, gate.run, {**shared, **asked})
+        result: GateResult = _asked(gates.Request, gates.run, {**shared, **asked})
         found = {"outcome": result.outcome.value, "reason": result.reason, "identical": result.identical}
         request.node.user_properties += [(f"grok_gate_{name}", value) for name, value in found.items()]
         request.node.user_properties += [(NOTE, tuple(note)) for note in report.publish(result)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-VERSION = "0.1.0"  # here, since a checkout that is only on PYTHONPATH has no metadata
+VERSION = "0.2.0"  # here, since a checkout that is only on PYTHONPATH has no metadata
 PACKAGE = Path(__file__).parents[1]
 # Variables by which a user changes how torch and the libraries below it compute.
 ARITHMETIC = (

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokbench.records import codec
-from grokbench.records.grok import Diagnostics, GrokTime, Trace
+from grokbench.records.grok import Diagnostics, GrokTime, Outcome, Trace
 from grokbench.records.provenance import Provenance
 from grokbench.spec import MachineError, RunSpec, UsageError
 
@@ -226,6 +226,11 @@ class Store:
         )
         return dict(rows.fetchall())
 
+    def listing(self) -> list[tuple[str, str, Outcome, int, int | None]]:
+        """All runs without their curves: digest, spec as JSON, outcome, epochs trained and first crossing."""
+        rows = self._db.execute("SELECT digest, spec, outcome, epochs, first FROM runs ORDER BY digest").fetchall()
+        return [(digest, spec, Outcome(outcome), epochs, first) for digest, spec, outcome, epochs, first in rows]
+
     def known(self, digests: Iterable[str], since: float = 0.0) -> set[str]:
         """Those runs that `get` would find, without reading their records."""
         rows = self._db.execute("SELECT digest FROM runs WHERE finished >= ?", (since,))
@@ -239,8 +244,12 @@ class Store:
         diagnostics: Sequence[Diagnostics],
         seconds: float,
         provenance: Provenance,
+        since: float = 0.0,
     ) -> None:
-        """Write a finished run, in place of an older record if there is one, and end its lease."""
+        """Write a finished run, in place of an older record if there is one, and end its lease.
+
+        since: the Unix time that it was begun after; it cannot have finished before, even if the clock was set back.
+        """
         content, states = codec.write_provenance(provenance), codec.write_diagnostics(diagnostics)
         with _Transaction(self._db):
             self._db.execute("INSERT OR IGNORE INTO provenance (content) VALUES (?)", (content,))
@@ -248,7 +257,16 @@ class Store:
             figures = [codec.time_fields(time_)[name] for name in codec.TIME]
             self._db.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run.digest, run.to_json(), *figures, codec.pack(trace), seconds, time.time(), origin, states),
+                (
+                    run.digest,
+                    run.to_json(),
+                    *figures,
+                    codec.pack(trace),
+                    seconds,
+                    max(time.time(), since),
+                    origin,
+                    states,
+                ),
             )
             self._db.execute("DELETE FROM leases WHERE digest = ?", (run.digest,))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from grokbench.report import github, summary
+from rich.text import Text
+
+from grokbench.report import github, layout, summary
+from grokbench.report.layout import Column, Grid, Part
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
@@ -39,37 +41,28 @@ def document(found: dict[str, list[Finding]]) -> dict[str, Any]:
     }
 
 
-def text(found: dict[str, list[Finding]], width: int, *, color: bool = False) -> str:
+def parts(found: dict[str, list[Finding]]) -> list[Part]:
     """One optimizer check by check; several with a row each, and what they break."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False, emoji=False
-    )
-    out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     if len(found) == 1:
         ((name, findings),) = found.items()
-        out.title, out.title_justify, out.title_style = name, "left", "bold"
-        for column in _HEADER:
-            out.add_column(column, no_wrap=column != _HEADER[-1])
-        for finding in findings:
-            check, outcome, seen = _row(finding)
-            out.add_row(check, Text(outcome, _STYLE[outcome]), seen)
-    else:
-        for column in ("optimizer", "conforms", "what it does, and what breaks"):
-            out.add_column(column, overflow="fold")
-        for name, findings in found.items():
-            wrong = broken(findings)
-            lines = [f"{f.check}: {f.text}" for f in wrong]
-            said = [f"{f.check}: {f.text}" for f in findings if f.outcome.value == "said"]
-            out.add_row(name, Text("no" if wrong else "yes", "red" if wrong else "green"), "\n".join([*said, *lines]))
-        out.caption = f"{sum(not broken(f) for f in found.values())} of {len(found)} conform"
-    console.print(out)
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+        wrong = [f.check for f in broken(findings)]
+        said = f"{name} does not conform: it breaks {', '.join(wrong)}." if wrong else f"{name} conforms."
+        columns = [Column("check", right=False), Column("outcome", right=False), Column(_HEADER[2], False, wrap=True)]
+        rows = [(f.check, Text(f.outcome.value, _STYLE[f.outcome.value]), f.text) for f in findings]
+        return [said, Grid(columns, rows)]
+    columns = [Column("optimizer", right=False), Column("conforms", right=False)]
+    columns.append(Column("what it does, and what breaks", right=False, wrap=True))
+    rows = []
+    for name, findings in found.items():
+        wrong = [f"{f.check}: {f.text}" for f in broken(findings)]
+        seen = [f"{f.check}: {f.text}" for f in findings if f.outcome.value == "said"]
+        rows.append((name, Text("no" if wrong else "yes", "red" if wrong else "green"), "\n".join([*seen, *wrong])))
+    return [f"{sum(not broken(f) for f in found.values())} of {len(found)} conform.", Grid(columns, rows)]
+
+
+def text(found: dict[str, list[Finding]], width: int | None, *, color: bool = False) -> str:
+    """The same as text; see `layout.text`."""
+    return layout.text(parts(found), width, color=color)
 
 
 def publish(found: dict[str, list[Finding]]) -> list[github.Note]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-from grokbench.gate import Result
-from grokbench.gate.decision import KINDS, GateOutcome, Pairs
-from grokbench.gate.setting import EPOCHS
-from grokbench.report import export, github, terminal
+from rich.text import Text
+
+from grokbench.gates import Result
+from grokbench.gates.decision import KINDS, GateOutcome, Pairs
+from grokbench.gates.setting import EPOCHS
+from grokbench.report import export, github, layout, terminal
+from grokbench.report.layout import Column, Grid, Part
 from grokbench.stats import paired
 
 _STYLE = {
@@ -18,42 +20,31 @@ _STYLE = {
     GateOutcome.INCONCLUSIVE: "yellow",
 }
 ARMS = ("baseline", "candidate")
-HEADER = (
-    "task",
-    "softmax",
-    "baseline\nmedian",
-    "candidate\nmedian",
-    "grokked\nof pairs",
-    "time\nratio",
-    "sustained\nratio",
+COLUMNS = (
+    Column("task", right=False),
+    Column("softmax", right=False),
+    Column("baseline\nmedian", drop=1),
+    Column("candidate\nmedian", drop=1),
+    Column("grokked\nof pairs", drop=2),
+    Column("time\nratio"),
+    Column("sustained\nratio", drop=3),
 )
 _LEVEL = {GateOutcome.REGRESSION: "error", GateOutcome.INCONCLUSIVE: "warning"}
 
 
-def text(result: Result, width: int, *, color: bool = False) -> str:
-    """The arms, the cells as a table, and the outcome with its reason."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, width=max(width, 100), force_terminal=color, highlight=False, markup=False, emoji=False
-    )
-    for name, arm in zip(ARMS, _named(result), strict=True):
-        console.print(f"{name:<9}  {arm}")
+def parts(result: Result) -> list[Part]:
+    """The outcome with its reason, the arms, and the cells as a table."""
+    outcome = result.outcome
+    found: list[Part] = [Text.assemble((outcome.value, _STYLE[outcome]), f": {result.reason}"), ""]
+    found += [f"{name:<9}  {arm}" for name, arm in zip(ARMS, _named(result), strict=True)]
     if result.pairs:
-        out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for i, name in enumerate(HEADER):
-            out.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
-        for e in result.pairs:
-            out.add_row(*_row(e))
-        console.print(out)
-    console.print(Text.assemble((result.outcome.value, _STYLE[result.outcome]), f": {result.reason}"))
-    for line in _notes(result):
-        console.print(line)
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+        found.append(Grid(COLUMNS, [_row(e) for e in result.pairs]))
+    return [*found, *_notes(result)]
+
+
+def text(result: Result, width: int | None, *, color: bool = False) -> str:
+    """The same as text; see `layout.text`."""
+    return layout.text(parts(result), width, color=color)
 
 
 def _row(e: Pairs) -> tuple[str, ...]:
@@ -71,7 +62,7 @@ def _row(e: Pairs) -> tuple[str, ...]:
 def _notes(result: Result) -> list[str]:
     lines = []
     if result.identical:
-        lines.append("What first acts after the end of these runs, they do not see.")
+        lines.append("A difference that begins only after the last epoch of these runs is not seen.")
     elif result.unlike:
         count = len(result.records) // 2
         lines.append(
@@ -80,7 +71,7 @@ def _notes(result: Result) -> list[str]:
     elif result.differs:
         lines.append(f"The weights differ from epoch {result.differs} on.")
     elif result.differs is None:
-        lines.append("The baseline's golden trajectory is not known.")
+        lines.append("The weights of the baseline after each epoch (its golden trajectory) are not known here.")
     else:
         lines.append(f"The weights are equal for {EPOCHS} epochs, and differ after that.")
     if result.records and not result.identical:
@@ -124,7 +115,7 @@ def document(result: Result) -> dict[str, Any]:
 def publish(result: Result) -> list[github.Note]:
     """A section of the step's summary; a note unless the candidate is fine."""
     rows = [_row(e) for e in result.pairs]
-    table = github.table([name.replace("\n", " ") for name in HEADER], rows) if rows else ""
+    table = github.table([column.head.replace("\n", " ") for column in COLUMNS], rows) if rows else ""
     r, s = result.request, result.setting
     arms = "".join(f"- {name}: `{arm}`\n" for name, arm in zip(ARMS, _named(result), strict=True))
     how = f"preset {s.preset.name}, budget {s.budget} epochs, margin {r.margin:.0%}, {s.device}"

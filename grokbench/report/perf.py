@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
+from rich.text import Text
 
 from grokbench.perf import Result, Timing
-from grokbench.report import github
+from grokbench.report import github, layout
+from grokbench.report.layout import Column, Grid, Part
 
-HEADER = ("", "baseline", "candidate", "ratio", "99 % interval", "quads", "verdict")
+COLUMNS = (
+    Column("", right=False),
+    Column("baseline", drop=1),
+    Column("candidate", drop=1),
+    Column("ratio"),
+    Column("99 % interval", drop=2),
+    Column("quads", drop=3),
+    Column("verdict", right=False),
+)
 _STYLE = {"slower": "bold red", "faster": "bold green", "alike": "green", "undecided": "yellow"}
 
 
@@ -28,30 +37,28 @@ def _row(t: Timing) -> tuple[str, ...]:
     )
 
 
-def text(result: Result, *, color: bool = False) -> str:
-    """The two kinds of step as a table, and what was timed where."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    buffer = io.StringIO()
-    console = Console(file=buffer, width=110, force_terminal=color, highlight=False, markup=False, emoji=False)
-    out = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, name in enumerate(HEADER):
-        out.add_column(name, justify="right" if 0 < i < len(HEADER) - 1 else "left", no_wrap=True)
-    for timing in result.timings:
-        *cells, verdict = _row(timing)
-        out.add_row(*cells, Text(verdict, _STYLE[verdict]))
-    console.print(out)
+def parts(result: Result) -> list[Part]:
+    """What came out, the two kinds of step as a table, and what was timed where."""
     r, here = result.request, result.provenance
     there = f" from {r.candidate_path}" * bool(r.candidate_path)
-    names = f"{r.candidate}{there} against {r.baseline}"
     where = here.device if here.device != "cpu" else here.processor
     limits = f"flagged beyond {r.margin:.0%} and {1e6 * r.floor:g} µs a step"
-    console.print(f"{names}: {r.replicas} replicas of {r.preset}, {limits}")
-    console.print(f"{where}, {here.threads} threads, torch {here.torch}{_clocks(result)}")
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+    rows: list[tuple[str | Text, ...]] = []
+    for *cells, verdict in map(_row, result.timings):
+        rows.append((*cells, Text(verdict, _STYLE[verdict])))
+    slower = [t.name for t in result.timings if t.verdict == "slower"]
+    said = f"The candidate is slower: {' and '.join(slower)}." if slower else "The candidate is not shown to be slower."
+    return [
+        said,
+        Grid(COLUMNS, rows),
+        f"{r.candidate}{there} against {r.baseline}: {r.replicas} replicas of {r.preset}, {limits}",
+        f"{where}, {here.threads} thread{'s' * (here.threads != 1)}, torch {here.torch}{_clocks(result)}",
+    ]
+
+
+def text(result: Result, width: int | None = None, *, color: bool = False) -> str:
+    """The same as text; see `layout.text`."""
+    return layout.text(parts(result), width, color=color)
 
 
 def _clocks(result: Result) -> str:
@@ -88,7 +95,7 @@ def document(result: Result) -> dict[str, Any]:
 def publish(result: Result) -> list[github.Note]:
     """A section of the step's summary; a note for what is slower."""
     title = f"grokbench perf: {result.arms[1].name}"
-    github.publish(title, github.table(HEADER, [_row(t) for t in result.timings]))
+    github.publish(title, github.table([column.head for column in COLUMNS], [_row(t) for t in result.timings]))
     return [
         github.Note("error", title, f"{t.name} takes {t.race.ratio:.2f} times as long")
         for t in result.timings

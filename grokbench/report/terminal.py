@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from grokbench.claims import Cell
+from grokbench.claims import Cell, Claim
 from grokbench.records.grok import Outcome
 from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record
+from grokbench.report import layout
+from grokbench.report.layout import Column, Grid, Part
 from grokbench.spec import RunSpec
 from grokbench.stats.paired import Interval
 from grokbench.verdicts.verdict import Status, Verdict
 
 _STYLE = {Status.SUPPORTED: "green", Status.REFUTED: "red", Status.INCONCLUSIVE: "yellow"}
-WIDTH = 112  # of the widest table
+LABEL = 14  # characters of an arm's name that a column's heading has room for
 
 Runs = Sequence[tuple[RunSpec, str, Record]]
 
@@ -34,28 +32,26 @@ def _p(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else f"{value:.0e}"
 
 
-def table(verdicts: Sequence[Verdict]) -> Table:
+def table(verdicts: Sequence[Verdict]) -> Grid:
     """The verdicts of one claim about times, cell by cell."""
     baseline, candidate = verdicts[0].arms
     protocol = verdicts[0].question.protocol
-    out = _table(f"Does {candidate} grok earlier than {baseline}?" + f" ({protocol})" * (protocol != "published"))
-    out.add_column("task", no_wrap=True)
-    out.add_column("softmax", no_wrap=True)
-    for label in (baseline, candidate):
-        out.add_column(f"{label}\nmedian", justify="right", overflow="fold", min_width=6)
-    out.add_column("grokked\nof pairs", justify="right", no_wrap=True)
-    out.add_column("time\nratio", justify="right", no_wrap=True)
-    out.add_column("95 %\ninterval", justify="right", no_wrap=True)
-    out.add_column("sustained\nratio", justify="right", no_wrap=True)
-    out.add_column("adjusted\np", justify="right", no_wrap=True)
-    out.add_column("\nverdict", no_wrap=True)
-    for v in verdicts:
-        if v.cell is None:
-            out.add_section()
-        out.add_row(
+    heads = (baseline, candidate) if max(map(len, verdicts[0].arms)) <= LABEL else ("baseline", "candidate")
+    columns = (
+        Column("task", right=False),
+        Column("softmax", right=False),
+        *(Column(f"{head}\nmedian", drop=2) for head in heads),
+        Column("grokked\nof pairs", drop=3),
+        Column("time\nratio"),
+        Column("95 %\ninterval", drop=1),
+        Column("sustained\nratio", drop=5),
+        Column("adjusted\np", drop=4),
+        Column("\nverdict", right=False),
+    )
+    rows: list[tuple[str | Text, ...]] = [
+        (
             *_place(v),
-            _epochs(v.median[baseline]),
-            _epochs(v.median[candidate]),
+            *(_epochs(v.median[label]).rjust(6) for label in v.arms),
             _grokked(v),
             _ratio(v.ratio),
             between(v.interval),
@@ -63,11 +59,10 @@ def table(verdicts: Sequence[Verdict]) -> Table:
             _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted),
             Text(_status(v), _STYLE[v.status]),
         )
-    return out
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for v in verdicts
+    ]
+    title = f"Does {candidate} grok earlier than {baseline}?" + f" ({protocol})" * (protocol != "published")
+    return Grid(columns, rows, title, frozenset(i for i, v in enumerate(verdicts) if v.cell is None))
 
 
 def _grokked(v: Verdict) -> str:
@@ -101,39 +96,41 @@ def _status(v: Verdict) -> str:
     return f"{v.status.value}: {'later' if _against(v) else 'earlier'}" + "~" * v.fragile
 
 
-def claims(verdicts: Sequence[Verdict]) -> Table:
+def claims(verdicts: Sequence[Verdict]) -> Grid:
     """Verdicts of many claims, a row each."""
-    out = _table("Other claims")
-    out.add_column("claim", overflow="fold")
-    out.add_column("pairs", justify="right", no_wrap=True)
-    out.add_column("adjusted\np", justify="right", no_wrap=True)
-    out.add_column("\nverdict", no_wrap=True)
-    for v in verdicts:
-        p = _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted) if v.pairs else "–"
-        row = f"{v.claim}: {v.question.statement}", str(v.pairs or "–"), p
-        out.add_row(*row, Text(v.status.value, _STYLE[v.status]))
-    return out
+    columns = (
+        Column("claim", right=False, wrap=True),
+        Column("pairs", drop=2),
+        Column("adjusted\np", drop=1),
+        Column("\nverdict", right=False),
+    )
+    rows = [
+        (
+            f"{v.claim}: {v.question.statement}",
+            str(v.pairs or "–"),
+            _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted) if v.pairs else "–",
+            Text(v.status.value, _STYLE[v.status]),
+        )
+        for v in verdicts
+    ]
+    return Grid(columns, rows, "Other claims")
 
 
-def protocols(verdicts: Sequence[Verdict]) -> Table:
+def protocols(verdicts: Sequence[Verdict]) -> Grid:
     """One comparison under several protocols: time ratio and verdict in each."""
     names = list(dict.fromkeys(v.question.protocol for v in verdicts))
     baseline, candidate = verdicts[0].arms
-    out = _table(f"{candidate} against {baseline}: time ratio and verdict by protocol")
-    for name in ("task", "softmax", *names):
-        out.add_column(name, no_wrap=True)
-    for place in dict.fromkeys(map(_place, verdicts)):
-        if place[0] == "pooled":
-            out.add_section()
-        found = {v.question.protocol: v for v in verdicts if _place(v) == place}
-        shown = [
-            Text(f"{_ratio(v.ratio)} {v.status.value}" + "~" * v.fragile, _STYLE[v.status])
-            if (v := found.get(name))
-            else Text("–")
-            for name in names
-        ]
-        out.add_row(*place, *shown)
-    return out
+    places = list(dict.fromkeys(map(_place, verdicts)))
+    found = {(_place(v), v.question.protocol): v for v in verdicts}
+    shown = {
+        key: Text(f"{_ratio(v.ratio)} {v.status.value}" + "~" * v.fragile, _STYLE[v.status]) for key, v in found.items()
+    }
+    return Grid(
+        [Column(name, right=False) for name in ("task", "softmax", *names)],
+        [(*place, *(shown.get((place, name), "–") for name in names)) for place in places],
+        f"{candidate} against {baseline}: time ratio and verdict by protocol",
+        frozenset(i for i, place in enumerate(places) if place[0] == "pooled"),
+    )
 
 
 def _against(v: Verdict) -> bool:
@@ -167,8 +164,8 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     lines = []
     if any(v.question.sequential for v in verdicts):
         lines.append(
-            "Verdicts by pairs and their intervals hold whenever one looks, so a cell stopped training where its "
-            "evidence sufficed, or could no longer suffice."
+            "The test may look at every new pair, and its intervals hold whenever one looks. So the training of a cell "
+            "stopped when its evidence was enough, or could no longer become enough."
         )
     if (together := max((v.question.comparisons for v in verdicts), default=1)) > 1:
         lines.append(
@@ -176,21 +173,23 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
             "falsely supported, or falsely refuted, no more often than one alone would be."
         )
     if any(v.tabled and v.question.paired and not v.question.sequential for v in verdicts):
-        lines.append("Verdicts of sign flips hold for one look, at a number of pairs that was set beforehand.")
+        lines.append(
+            "The test looks once, when all pairs are there: adding pairs to a result that is known makes p too small."
+        )
     for claim in dict.fromkeys(v.claim for v in verdicts if v.tabled):
         shown = [v for v in verdicts if v.claim == claim]
         corrected, cells = max(v.cells for v in shown), sum(v.cell is not None for v in shown)
         if corrected > cells:
             lines.append(
                 f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
-                f"{cells} here; --family selected corrects over these alone, for a choice before any data were seen"
+                f"{cells} here. If you chose before you saw any data, --family selected corrects over these alone."
             )
     if any(v.fragile for v in verdicts):
         lines.append(
             "~ half of the budget, or sustained grok times, would not give this verdict; --json has the figures."
         )
     if any(v.inverted for v in verdicts):
-        lines.append("! first crossings and sustained grok times point in different directions.")
+        lines.append("! The first crossings say one arm is earlier, the sustained grok times the other.")
     for v in verdicts:
         tabled = v.tabled
         if v.status is not Status.SUPPORTED or v.inverted or v.unlike or not tabled:
@@ -198,25 +197,72 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def tables(verdicts: Sequence[Verdict], width: int, *, color: bool = False) -> str:
-    """The tables of all claims, in `width` columns but at least 112."""
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, width=max(width, WIDTH), force_terminal=color, highlight=False, markup=False, emoji=False
-    )
+def answers(verdicts: Sequence[Verdict]) -> list[Part]:
+    """What came out, a sentence or two for each comparison."""
+    lines: list[Part] = []
+    for claim in dict.fromkeys(v.claim for v in verdicts if v.tabled):
+        shown = [v for v in verdicts if v.claim == claim]
+        cells = [v for v in shown if v.cell is not None]
+        whole = next((v for v in shown if v.cell is None), None) or (cells[0] if len(cells) == 1 else None)
+        line = _answer(whole, len(cells)) if whole else Text()
+        if len(cells) > 1:
+            line.append(" " * bool(whole) + _counted("cells", cells))
+        lines.append(line)
+    if others := [v for v in verdicts if not v.tabled]:
+        lines.append(_counted("other " * bool(lines) + f"claim{'s' * (len(others) != 1)}", others))
+    return lines
+
+
+def _answer(v: Verdict, cells: int) -> Text:
+    baseline, candidate = v.arms
+    under = f" under the protocol {v.question.protocol}" * (v.question.protocol != "published")
+    count = f"{v.pairs} pairs of runs" if v.question.paired else f"{sum(v.runs.values())} runs"
+    where = f" in {cells} cells" * (cells > 1 and v.cell is None)
+    if v.status is Status.INCONCLUSIVE:
+        said = f"Not decided: {count}{where} do not show whether {v.question.statement}{under}."
+    else:
+        said = (
+            f"Yes: {v.question.statement}" if v.supported else f"No, the reverse: {candidate} is later than {baseline}"
+        )
+        said += under
+        if v.ratio is not None and (v.ratio < 1) == v.supported:
+            said += f", at {_ratio(v.ratio)} times the {'epochs' if isinstance(v.question, Claim) else 'time'}"
+            if (ends := between(v.interval)) != "–":
+                said += f" (95 % interval {ends})"
+        said += f", by {count}{where}."
+    word, colon, rest = said.partition(":")
+    return Text.assemble((word + colon, f"bold {_STYLE[v.status]}"), rest)
+
+
+def _counted(what: str, verdicts: Sequence[Verdict]) -> str:
+    counts = {status: sum(v.status is status for v in verdicts) for status in Status}
+    words = [f"{n} {'is' if n == 1 else 'are'} {status.value}" for status, n in counts.items() if n]
+    listed = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"Of {len(verdicts)} {what}, {listed}."
+
+
+def grids(verdicts: Sequence[Verdict]) -> list[Grid]:
+    """The tables of all claims."""
     tabled = [v for v in verdicts if v.tabled]
-    for claim in dict.fromkeys(v.claim for v in tabled):
-        console.print(table([v for v in tabled if v.claim == claim]))
+    found = [table([v for v in tabled if v.claim == claim]) for claim in dict.fromkeys(v.claim for v in tabled)]
     for arms in dict.fromkeys(v.arms for v in tabled):
         mine = [v for v in tabled if v.arms == arms]
         if len({v.question.protocol for v in mine}) > 1:
-            console.print(protocols(mine))
-    if others := [v for v in verdicts if not v.tabled]:
-        console.print(claims(others))
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+            found.append(protocols(mine))
+    others = [v for v in verdicts if not v.tabled]
+    return found + [claims(others)] * bool(others)
 
 
-def text(verdicts: Sequence[Verdict], runs: Runs, width: int, *, color: bool = False) -> str:
-    """The tables, and below them the notes, a line each."""
-    lines = [*(notes(runs) if runs else []), *_remarks(verdicts)]
-    return tables(verdicts, width, color=color) + "".join(f"{line}\n" for line in lines)
+def parts(verdicts: Sequence[Verdict], runs: Runs) -> list[Part]:
+    """The answers, the tables, and what a reader has to know of them."""
+    return [*answers(verdicts), "", *grids(verdicts), *(notes(runs) if runs else []), *_remarks(verdicts)]
+
+
+def tables(verdicts: Sequence[Verdict], width: int | None, *, color: bool = False) -> str:
+    """The tables alone, as text."""
+    return layout.text(grids(verdicts), width, color=color)
+
+
+def text(verdicts: Sequence[Verdict], runs: Runs, width: int | None, *, color: bool = False) -> str:
+    """All of it as text; see `layout.text`."""
+    return layout.text(parts(verdicts, runs), width, color=color)

@@ -4,6 +4,7 @@ Probabilities take scores z (..., C) to the simplex (..., C). Losses take scores
 loss a row (...).
 """
 
+from grokbench.softmaxes.plugged import named as named
 from grokbench.softmaxes.softmax import softmax as softmax
 from grokbench.softmaxes.softmax import softmax_loss as softmax_loss
 from grokbench.softmaxes.sparsemax import sparsemax as sparsemax

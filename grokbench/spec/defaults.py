@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from grokbench.spec.fields import frozen
-from grokbench.spec.optimizer import RATES, Value
+from grokbench.spec.optimizer import RATES
+from grokbench.spec.plugins import Value
 
 SIDE = 16  # of the matrix and the vector for which an optimizer is made to read what it then has
 

@@ -19,6 +19,13 @@ def machine_failed(error: BaseException) -> bool:
     return isinstance(error, kinds) or type(error).__name__ == "OutOfMemoryError"  # torch's own, on a device
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the machine had no memory left, on a device or, for which torch has no class, on the processor."""
+    signs = ("DefaultCPUAllocator", "std::bad_alloc", "ALLOC_FAILED", "out of memory")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(sign in str(error) for sign in signs)
+
+
 def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:
     """Return `name` if it is one of `choices`, else raise `UsageError` that lists them."""
     if name not in choices:

@@ -52,6 +52,11 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether this one of several dataclasses has all of these fields."""
+    return isinstance(value, Mapping) and set(value) <= set(_hints(kind))
+
+
 def _missing(name: str, hint: Any) -> Any:
     kinds = _kinds(hint)
     if types.NoneType in kinds:
@@ -74,6 +79,6 @@ def _value(name: str, hint: Any, value: Any, strict: bool) -> Any:
             return frozen(value)
         if isinstance(kind, type) and issubclass(kind, Enum):
             return kind(value)
-        if dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(kind) and (len(_kinds(hint)) == 1 or _fits(kind, value)):
             return read(typing.cast(type, kind), value, strict=strict)
     raise ValueError(f"{name} cannot be {value!r:.60}")

@@ -9,10 +9,7 @@ from typing import Any
 
 from grokbench.spec.errors import UsageError, require, whole
 from grokbench.spec.fields import frozen
-
-Scalar = float | int | bool | str | None
-Value = Scalar | tuple[Any, ...]
-
+from grokbench.spec.plugins import Value
 
 # What may differ between the replicas of one stack. Negative ones are refused, whosever they are.
 RATES = ("lr", "weight_decay", "adamw_lr", "adamw_weight_decay")

@@ -1,27 +1,17 @@
-"""Optimizers by name: the built-in ones, entry points, and `package.module:Attribute(lr=…)`. Imports no torch
-until a plug-in is named.
-"""
+"""Optimizers by name: the built-in ones, with their settings, and plug-ins. Imports no torch until one is named."""
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
-import importlib
-import importlib.metadata
-import os
-import sys
-import sysconfig
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokbench.spec import OptimizerSpec, UsageError, Value, choose
+from grokbench.spec import OptimizerSpec, UsageError, Value, choose, plugins
+from grokbench.spec import given as objects
 from grokbench.spec.defaults import filled
-from grokbench.spec.fields import frozen
-from grokbench.spec.foreign import imported
+from grokbench.spec.plugins import OPTIMIZER
 
-ENTRY_POINTS = "grokbench.optimizers"
+Named = str | OptimizerSpec | Callable[..., Any]
+"""A text, a specification, or a class or function."""
 
 # β = (0.9, 0.98) is stated by Tveit et al. 2025; eps is torch's default.
 _ADAMW: dict[str, Value] = {"lr": 1e-3, "weight_decay": 1.0, "betas": (0.9, 0.98), "eps": 1e-8}
@@ -111,7 +101,7 @@ def _check(name: str, key: str, value: Any) -> None:
 
 def names() -> tuple[str, ...]:
     """The built-in optimizers and those that installed packages have registered."""
-    return (*BUILT_IN, *(e.name for e in importlib.metadata.entry_points(group=ENTRY_POINTS)))
+    return (*BUILT_IN, *OPTIMIZER.names())
 
 
 def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
@@ -131,9 +121,7 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
             choose(f"hyperparameter of {name}", key, (*defaults, "warmup", "filter"))
             _check(name, key, value)
         return OptimizerSpec(name, tuple({**defaults, **given}.items()), warmup, filtered)  # type: ignore[arg-type]
-    if ":" not in name:
-        choose("optimizer", name, (*names(), "package.module:Attribute"))
-    attribute = load(name)
+    attribute = load(plugins.known(OPTIMIZER, name, BUILT_IN))
     parameters = given.pop("parameters", getattr(attribute, "grokbench_parameters", "all"))
     choose("kind of parameters", str(parameters), ("all", "matrices"))
     matrices = parameters == "matrices"
@@ -147,8 +135,27 @@ def parse(text: str, presets: Mapping[str, str] | None = None) -> OptimizerSpec:
     for key in ("adamw_lr", "adamw_weight_decay"):
         if key in given and not matrices:
             raise UsageError(f"{name}: {key} is for plug-ins with parameters='matrices'")
-    hyperparameters, fingerprint = tuple(given.items()), _fingerprint(target(name).partition(":")[0])
-    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, fingerprint)  # type: ignore[arg-type]
+    hyperparameters = tuple(given.items())
+    return OptimizerSpec(name, hyperparameters, warmup, filtered, matrices, _identity(name))  # type: ignore[arg-type]
+
+
+def text(optimizer: Named) -> str:
+    """The text that stands for an optimizer, to be parsed. Raises `UsageError` for what is none."""
+    if isinstance(optimizer, OptimizerSpec):
+        objects.check(optimizer)
+        return str(optimizer)
+    return optimizer if isinstance(optimizer, str) else objects.name_of(optimizer)
+
+
+def optimizer(named: Named, **settings: Value) -> OptimizerSpec:
+    """An optimizer with settings: `optimizer("muon", lr=0.02)`, or `optimizer(Mine, lr=0.02)` for a class of your own.
+
+    `warmup`, `filter` and `parameters` are settings, too, as in a text. Raises `UsageError` for a setting that it does
+    not take.
+    """
+    name, given = split(text(named))
+    every = {**given, **settings}
+    return parse(f"{name}({', '.join(f'{key}={value!r}' for key, value in every.items())})")
 
 
 def _filter(text: Value) -> str | None:
@@ -167,108 +174,22 @@ def _filter(text: Value) -> str | None:
 
 
 def split(text: str) -> tuple[str, dict[str, Value]]:
-    name, bracket, rest = text.strip().partition("(")
-    name = name.strip()
-    try:
-        call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args or not name:
-            raise ValueError
-        given = {str(k.arg): frozen(ast.literal_eval(k.value)) for k in call.keywords if k.arg}
-        if len(given) != len(call.keywords):
-            raise ValueError
-    except (SyntaxError, ValueError, TypeError):
-        raise UsageError(
-            f"cannot read the optimizer {text!r}: write it as name or name(key=value, …), with literal values"
-        ) from None
-    return name, given
+    return plugins.split(OPTIMIZER, text)
 
 
 def target(name: str) -> str:
     """`package.module:Attribute` of a plug-in."""
-    if ":" in name:
-        return name
-    return next(e.value for e in importlib.metadata.entry_points(group=ENTRY_POINTS) if e.name == name)
+    return plugins.target(OPTIMIZER, name)
 
 
 def load(name: str) -> Any:
     """The optimizer class or factory that a plug-in's name stands for. Raises `UsageError` if there is none."""
-    module_name, _, attribute = target(name).partition(":")
-    value: Any = imported(module_name, f"the optimizer {name!r}")
-    try:
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except Exception as error:  # a module's `__getattr__` can raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"cannot import the optimizer {name!r}: {reason}") from error
-    if not callable(value):
-        raise UsageError(f"the optimizer {name!r} is neither a class nor a function: {value!r}")
-    return value
+    if found := objects.find(name):
+        return found.value
+    return plugins.function(OPTIMIZER, name)
 
 
-@functools.cache
-def _fingerprint(name: str) -> str:
-    """Of a module: version of the installed distribution and a hash of its files, or of the sources if there is none.
-
-    The sources are those of the top-level package, or of the one file and of what it imports from its own folder. All
-    plug-ins of a module have one, so that they are read once.
-    """
-    module = importlib.import_module(name)
-    top = importlib.import_module(module.__name__.partition(".")[0])
-    file = getattr(top, "__file__", None) or getattr(module, "__file__", None)
-    if file is None:
-        return "built into Python"
-    origin = Path(file)
-    installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
-    if any(origin.is_relative_to(place) for place in installed):
-        owners = importlib.metadata.packages_distributions().get(top.__name__, [])
-        if owners:
-            return f"{owners[0]}=={importlib.metadata.version(owners[0])} {_installed(owners[0])}"
-    sources = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else sorted(_beside(origin))
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sources:
-        content = path.read_bytes()
-        digest.update(f"{os.path.relpath(path, origin.parent)} {len(content)} ".encode() + content)
-    return digest.hexdigest()
-
-
-def _installed(distribution: str) -> str:
-    """A hash of the list of files that an installer leaves, which has a hash of each."""
-    listed = importlib.metadata.distribution(distribution).read_text("RECORD") or ""
-    return hashlib.blake2b(listed.encode(), digest_size=8).hexdigest()
-
-
-def _beside(origin: Path) -> set[Path]:
-    """A source file, and all those below its folder that it imports, directly or not."""
-    found, new = set[Path](), {origin}
-    while new:
-        path = new.pop()
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                base = f"{node.module}." if node.module else ""
-                names = [base + alias.name for alias in node.names]
-            for name in names:
-                for root in {origin.parent, path.parent, *_roots(origin)}:
-                    new |= _files(root, name)
-        new -= found
-    return found
-
-
-def _roots(origin: Path) -> list[Path]:
-    """The folders above that this file's module name may begin in."""
-    return [folder for folder in origin.parents[:4] if str(folder) in sys.path]
-
-
-def _files(root: Path, name: str) -> set[Path]:
-    """The sources that a dotted name may stand for, from the whole to its first part, below a folder."""
-    parts = name.split(".")
-    for n in range(len(parts), 0, -1):
-        place = root.joinpath(*parts[:n])
-        if place.with_suffix(".py").is_file():
-            return {place.with_suffix(".py")}
-        if (place / "__init__.py").is_file():
-            return set(place.rglob("*.py"))
-    return set()
+def _identity(name: str) -> str:
+    """The fingerprint of what a plug-in's name stands for now."""
+    found = objects.find(name)
+    return found.fingerprint if found else plugins.fingerprint(OPTIMIZER, name)

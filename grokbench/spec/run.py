@@ -12,17 +12,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from grokbench.spec import fields
+from grokbench.spec import fields, softmax
 from grokbench.spec.criterion import GrokCriterion
-from grokbench.spec.errors import UsageError, choose, whole
-from grokbench.spec.model import ModelSpec
+from grokbench.spec.errors import UsageError, whole
+from grokbench.spec.model import ModelSpec, ModuleSpec
 from grokbench.spec.optimizer import OptimizerSpec
 from grokbench.spec.task import TaskSpec
 
 # Part of every digest. Raise it when a change of the engine changes the numbers that a run produces.
 ENGINE = 3
-
-SOFTMAXES = ("softmax", "stablemax", "sparsemax")
 
 
 @dataclass(frozen=True)
@@ -32,19 +30,23 @@ class RunSpec:
     `replica` numbers the run's random stream, from which the split, the initial weights, the batch order and
     the dropout masks come. The stream is the same for every softmax, model and optimizer, which is what pairs
     the arms of a comparison. `batch` is in rows; an epoch is as many full batches as the training rows hold,
-    in a new order each time, or the whole training set if it is smaller than a batch.
+    in a new order each time, or the whole training set if it is smaller than a batch. `softmax_source` is the
+    fingerprint of a softmax that is a plug-in, and follows from its name where it is not given.
     """
 
     task: TaskSpec
     softmax: str
-    model: ModelSpec
+    model: ModelSpec | ModuleSpec
     optimizer: OptimizerSpec
     criterion: GrokCriterion
     batch: int
     replica: int
+    softmax_source: str | None = None
 
     def __post_init__(self) -> None:
-        choose("softmax", self.softmax, SOFTMAXES)
+        if self.softmax_source is None:
+            object.__setattr__(self, "softmax", softmax.softmax(self.softmax))
+            object.__setattr__(self, "softmax_source", softmax.source(self.softmax))
         whole("batch", self.batch, 1)
         whole("replica", self.replica, 0)
 
@@ -54,9 +56,15 @@ class RunSpec:
         return _digest(self, ENGINE)
 
     @property
+    def transformer(self) -> ModelSpec:
+        """The sizes of the built-in transformer, where the model is that."""
+        assert isinstance(self.model, ModelSpec), f"{self.model} is no transformer of ours"
+        return self.model
+
+    @property
     def key(self) -> int:
         """64-bit key of the run's random stream."""
-        stream = {"task": dataclasses.asdict(self.task), "replica": self.replica}
+        stream = {"task": _fields(self.task), "replica": self.replica}
         return int.from_bytes(_hash(stream, 8), "little")
 
     def to_json(self) -> str:
@@ -75,10 +83,25 @@ class RunSpec:
 
 @functools.lru_cache(maxsize=1 << 16)  # verdicts ask for the same ones again and again
 def _digest(run: RunSpec, engine: int) -> str:
-    content = dataclasses.asdict(run)
-    if run.optimizer.seen is None:  # as it was before there was this field
-        del content["optimizer"]["seen"]
-    return _hash({"engine": engine, **content}, 16).hex()
+    return _hash({"engine": engine, **_fields(run)}, 16).hex()
+
+
+# Fields that came later, by their spec, with the values at which digests are as they were before.
+_LATER: dict[type, dict[str, Any]] = {
+    RunSpec: {"softmax_source": None},
+    TaskSpec: {"sizes": None, "table": None},
+    ModelSpec: {"norms": True},
+    OptimizerSpec: {"seen": None},
+}
+
+
+def _fields(spec: Any) -> dict[str, Any]:
+    """The fields of a spec by name, and those of specs in it, without what came later and is as before."""
+    found = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    for name, before in _LATER.get(type(spec), {}).items():
+        if found[name] == before:
+            del found[name]
+    return {name: _fields(value) if dataclasses.is_dataclass(value) else value for name, value in found.items()}
 
 
 def _hash(content: dict[str, Any], size: int) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.modules import ensemble
 from grokbench.spec import RunSpec
 
 Golden = tuple[tuple[str, ...], ...]
@@ -20,12 +20,12 @@ def golden(runs: Sequence[RunSpec], device: str, epochs: int) -> Golden:
 
 
 def _digests(run: RunSpec, device: str, epochs: int) -> tuple[str, ...]:
-    ensemble = Ensemble(run, 1, torch.device(device))
-    ensemble.load(0, run)
+    alone = ensemble(run, 1, torch.device(device))
+    alone.load(0, run)
     digests = []
     for _ in range(epochs):
-        ensemble.train()
-        content = b"".join(w.cpu().numpy().tobytes() for w in ensemble.weights(0).values())
+        alone.train()
+        content = b"".join(w.cpu().numpy().tobytes() for w in alone.weights(0).values())
         digests.append(hashlib.blake2b(content, digest_size=8).hexdigest())
     return tuple(digests)
 

@@ -18,10 +18,10 @@ from grokbench.engine import sizing
 from grokbench.engine.ensemble import shape
 from grokbench.engine.pack import Pack, Running, Slot
 from grokbench.numerics.frame import numerics
-from grokbench.optim.adapter import out_of_memory
 from grokbench.records import provenance
 from grokbench.records.store import Record, Store
 from grokbench.spec import RunSpec, UsageError, choose
+from grokbench.spec.errors import out_of_memory
 
 DEVICES = ("auto", "cpu", "cuda")
 WAIT_SECONDS = 0.2  # between looks at the store while other processes train what is wanted here
@@ -201,7 +201,7 @@ class Executor:
         origin = replace(self._provenance, compiler=compiler)
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)
-            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, origin)
+            self._store.put(slot.run, grok, slot.trace(), slot.diagnosed(), slot.seconds, origin, self._since)
             self._done.add(slot.digest)
             self._trained += 1
         if self._listener:

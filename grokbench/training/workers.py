@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokbench.records.store import Store
-from grokbench.spec import MachineError, RunSpec, UsageError
+from grokbench.spec import MachineError, RunSpec, UsageError, given
 from grokbench.training.local import Executor
 
 DONE = 86  # exit code of a worker that has ended by itself; 0 is also what `os._exit(0)` in foreign code says
@@ -40,7 +40,7 @@ class Workers:
         self._processes = []
         for i in range(count):
             begin = len(runs) * (i + 1) // (count + 1)  # far from the others, so that ensembles are rarely divided
-            order = pickle.dumps((sys.path, [*runs[begin:], *runs[:begin]], store, since))
+            order = pickle.dumps((sys.path, given.texts(), [*runs[begin:], *runs[:begin]], store, since))
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
             self._processes.append(process)
             assert process.stdin
@@ -90,7 +90,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it to end
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C elsewhere: leases are given back
     size = int.from_bytes(sys.stdin.buffer.read(8), "little")
-    path, runs, store_path, since = pickle.loads(sys.stdin.buffer.read(size))
+    path, texts, runs, store_path, since = pickle.loads(sys.stdin.buffer.read(size))
     sys.path[:] = path
 
     def end_with_parent() -> None:
@@ -102,5 +102,6 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     # What is wrong with a plug-in the process that started this one meets as well, and reports it.
     with contextlib.suppress(UsageError, KeyboardInterrupt), Store(store_path) as store:
+        given.receive(texts)
         Executor(store, "cpu", since=since).records(runs)
     sys.exit(DONE)

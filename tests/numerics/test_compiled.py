@@ -84,6 +84,6 @@ def test_an_empty_name_of_the_compiler_means_none(monkeypatch):
 
 def test_slots_follow_from_the_size_of_a_replica():
     small, large = preset_run("ci"), preset_run("paper")
-    huge = dataclasses.replace(large, model=dataclasses.replace(large.model, width=1024, feed_forward=8192))
+    huge = dataclasses.replace(large, model=dataclasses.replace(large.transformer, width=1024, feed_forward=8192))
     slots = [sizing.pack_size(run, "cpu").slots for run in (small, large, huge)]
     assert sizing.MOST["cpu"] >= slots[0] >= slots[1] >= slots[2] == sizing.FEWEST

@@ -13,7 +13,7 @@ from stored import MACHINE, STATES, TIME, spec, trace
 from grokbench.records import jsonl
 from grokbench.records.grok import GrokTime, Outcome
 from grokbench.records.store import Record
-from grokbench.report import terminal
+from grokbench.report import layout, terminal
 from grokbench.session import Session, cases
 from grokbench.spec import UsageError
 
@@ -76,6 +76,6 @@ def test_the_kept_records_are_judged_again_to_the_tables_of_the_guide(tmp_path):
     verdicts, runs = session.answers()
     session.close()
     assert len(runs) <= len(session.records)  # some were asked for by an earlier rule
-    assert f"```\n{terminal.tables(verdicts, terminal.WIDTH)}```" in RESULTS
+    assert f"```\n{terminal.tables(verdicts, layout.WIDTH)}```" in RESULTS
     outcomes = [sum(r.time.outcome is o for _, _, r in runs) for o in Outcome]
     assert f"{len(runs)} runs: {outcomes[0]} grokked, {outcomes[1]} censored, {outcomes[2]} diverged" in RESULTS

@@ -38,13 +38,16 @@ def state(wanted=16, done=0, found=0, epochs=(), waiting=()) -> Progress:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (state(epochs=(5, 40, 20)), "0 of 16 runs done, 3 at epoch 5 to 40 of at most 60, 1:00 passed"),
-        (state(epochs=(5,)), "0 of 16 runs done, 1 at epoch 5 of at most 60, 1:00 passed"),
-        (state(done=8), "8 of 16 runs done, 1:00 passed, about 1:00 left"),  # by however many processes
-        (state(wanted=20, done=12, found=8), "12 of 20 runs done, 1:00 passed, about 2:00 left"),
+        (
+            state(epochs=(5, 40, 20)),
+            "0 of 16 runs done in 1:00, 3 now at epoch 5 to 40 of at most 60, validation accuracy 50%",
+        ),
+        (state(epochs=(5,)), "0 of 16 runs done in 1:00, 1 now at epoch 5 of at most 60, validation accuracy 50%"),
+        (state(done=8), "8 of 16 runs done in 1:00, the others need about 1:00 more"),  # by however many processes
+        (state(wanted=20, done=12, found=8), "12 of 20 runs done in 1:00, the others need about 2:00 more"),
         (
             state(done=4, found=4, waiting=("process 7 of there",)),
-            "4 of 16 runs done, 1:00 passed, waiting for process 7 of there",
+            "4 of 16 runs done in 1:00, waiting for process 7 of there",
         ),
     ],
 )
@@ -69,7 +72,7 @@ def lines(console: Console, clock: list[float], *given: tuple[float, Progress]) 
 
 def test_without_a_terminal_there_is_a_line_every_half_minute(clock):
     told = lines(Console(file=io.StringIO()), clock, *[(1.0, state(epochs=(i,))) for i in range(1, 70)])
-    assert [line.split(", ")[1] for line in told] == [f"1 at epoch {i} of at most 60" for i in (1, 31, 61)]
+    assert [line.split(", ")[1] for line in told] == [f"1 now at epoch {i} of at most 60" for i in (1, 31, 61)]
 
 
 def test_that_it_waits_is_said_at_once_and_once(clock):
@@ -94,7 +97,12 @@ def test_cursor_codes_are_for_terminals(file, environment, live, clock, monkeypa
     console = Console(file=file(), width=60)
     told = "\n".join(lines(console, clock, (1.0, state(epochs=(5, 40), waiting=("[process] 7",)))))
     assert ("\x1b[" in told) == live
-    assert live or told == "0 of 16 runs done, 2 at epoch 5 to 40 of at most 60, 0:01 passed, waiting for [process] 7"
+    assert (
+        live
+        or told
+        == "0 of 16 runs done in 0:01, 2 now at epoch 5 to 40 of at most 60, validation accuracy 50%, "
+        "waiting for [process] 7"
+    )
 
 
 def test_who_trains_what_is_missing_is_told_after_a_while(tmp_path, monkeypatch):
@@ -116,3 +124,19 @@ def test_who_trains_what_is_missing_is_told_after_a_while(tmp_path, monkeypatch)
     assert told[0].waiting == ()
     assert (told[-1].wanted, told[-1].done, told[-1].found, told[-1].trained) == (2, 1, 1, 0)
     assert told[-1].waiting == (f"process {os.getpid()} of {socket.gethostname()}",)
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (50, "task optimizer epoch accuracy accuracy"),
+        (80, "task softmax optimizer rate decay replica epoch accuracy accuracy"),
+    ],
+)
+def test_the_headings_of_the_live_display_are_whole(width, heads, clock):
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=30)
+    console.print(Display(console)._picture(state(epochs=(5, 40))))
+    lines = out.getvalue().splitlines()
+    assert heads.split() in [line.split() for line in lines]
+    assert max(map(len, lines)) <= width

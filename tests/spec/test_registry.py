@@ -285,6 +285,22 @@ def test_a_fingerprint_follows_every_source_of_a_package(tmp_path: Path) -> None
     assert fingerprint("pack.inner:Plain", tmp_path) != before
 
 
+def test_a_fingerprint_needs_no_syntax(plugin: str, tmp_path: Path) -> None:
+    """What a module imports, or the module itself, may be compiled."""
+    (tmp_path / f"{plugin}.py").write_text(
+        f"try:\n    import {plugin}_fast\nexcept (SyntaxError, ValueError):\n    X = print\n"
+    )
+    fast = tmp_path / f"{plugin}_fast.py"
+    found = []
+    for content in (b"\0\x7fELF", b"def"):
+        fast.write_bytes(content)
+        plugins.fingerprint_of.cache_clear()
+        found.append(parse(f"{plugin}:X").fingerprint)
+    assert None not in found
+    assert found[0] != found[1]
+    assert parse("math:sin").fingerprint
+
+
 def test_the_fingerprint_of_an_installed_plug_in_is_its_version() -> None:
     name, _, files = str(parse("torch.optim:SGD(lr=0.1)").fingerprint).partition(" ")
     assert name == f"torch=={metadata.version('torch')}"

@@ -58,7 +58,7 @@ every_leaf = pytest.mark.parametrize("path", LEAVES, ids=".".join)
         (lambda: TaskSpec("ad", 0.5, 7), r"unknown task 'ad': choose from add, sub"),
         (
             lambda: dataclasses.replace(RUN, softmax="soft"),
-            r"^unknown softmax 'soft': choose from softmax, stablemax, sparsemax$",
+            r"^unknown softmax 'soft': choose from softmax, stablemax, sparsemax, package.module:Attribute$",
         ),
         (lambda: ModelSpec(dtype="float16"), r"^unknown dtype 'float16': choose from float32, float64$"),
     ],

@@ -114,7 +114,7 @@ def test_the_formulas_agree_with_torchs_count(benchmarks, preset, dropout):
     # Torch chooses an attention by the processor, and does not count all of them alike; this one is two products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(tokens)
-    assert counter.get_total_flops() == rows * work.plain_forward(run.model, run.task)
+    assert counter.get_total_flops() == rows * work.plain_forward(run.transformer, run.task)
     with FlopCounterMode(display=False) as counter:
         _zeropower_via_newtonschulz(torch.randn(64, 16), QUINTIC, 5, 1e-7)
     assert counter.get_total_flops() == work.newton_schulz(64, 16)

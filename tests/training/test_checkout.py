@@ -71,7 +71,7 @@ def fake(trees, tiny, monkeypatch, tmp_path):
         (tmp_path / folder / "theirs.py").write_text(source.replace("from helper import SIGN", helper))
     monkeypatch.syspath_prepend(str(tmp_path / "broken"))
     monkeypatch.syspath_prepend(str(tmp_path / "here"))
-    monkeypatch.setattr("grokbench.gate.gate.Checkout", Fake)
+    monkeypatch.setattr("grokbench.gates.gate.Checkout", Fake)
     monkeypatch.setattr("grokbench.perf.timing.Checkout", Fake)
 
 

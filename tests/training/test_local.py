@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,12 @@ def test_what_is_in_the_store_is_not_trained_again(store, monkeypatch):
     assert again.records(runs) == first
     assert again.progress().done == 2
     assert again.progress().trained == 0
+
+
+def test_a_clock_that_is_set_back_loses_no_run(store):
+    run, later = a_run(optimizer="sgd(lr=0.0)", budget=2), time.time() + 3600
+    for _ in range(2):  # trained, and found again
+        assert Executor(store, "cpu", since=later).records([run])[run.digest].finished == later
 
 
 def test_a_run_ends_as_soon_as_its_answer_is_known(store):

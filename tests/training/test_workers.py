@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from plugins import Base
 from tiny import a_run
 
 from grokbench.options import Options
 from grokbench.records.store import Store
 from grokbench.session import Session, cases
-from grokbench.spec import MachineError
+from grokbench.spec import MachineError, given
 from grokbench.training import cores, workers
 from grokbench.training.local import Executor
 from grokbench.training.trainer import Trainer
@@ -34,7 +35,12 @@ def test_how_many_processes_there_are(threads, runs, processes):
 
 
 def test_what_workers_train_is_what_one_process_trains(tmp_path):
+    class Own(Base):  # of no module that a worker could import
+        def change(self, p, lr):
+            p.sub_(p.grad * lr * 0.5)
+
     runs = [a_run(r, task=t) for r in range(3) for t in range(2)]
+    runs[3:] = [a_run(r, given.name_of(Own)) for r in range(3)]
     path = tmp_path / "shared.sqlite"
     store = Store(path)
     started = Workers(1, runs, path, 0.0)

@@ -36,9 +36,9 @@ def test_the_smallest_budget_is_the_one_at_which_the_verdict_changes():
     assert v.fragile
     statuses = {}
     for budget in range(50, BUDGET + 1, 50):
-        times = tuple([t if t <= budget else None for t in arm] for arm in LATE)
+        baseline, candidate = ([t if isinstance(t, int) and t <= budget else None for t in arm] for arm in LATE)
         cut = sequential_claim(budget=budget)
-        statuses[budget] = judge(cut, [ADD], records_of(cut, {ADD: times}))[0].status
+        statuses[budget] = judge(cut, [ADD], records_of(cut, {ADD: (baseline, candidate)}))[0].status
     changed = max(budget for budget, status in statuses.items() if status is not Status.SUPPORTED)
     assert v.robust.budget == changed + 50
     assert 450 <= v.robust.budget <= 600

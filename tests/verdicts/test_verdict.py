@@ -30,7 +30,7 @@ from judged import (
 
 from grokbench.claims import Arm, Cell
 from grokbench.records.store import Record
-from grokbench.report import export, terminal
+from grokbench.report import export, layout, terminal
 from grokbench.spec import RunSpec, UsageError
 from grokbench.verdicts.verdict import Status, Verdict
 
@@ -263,7 +263,7 @@ def test_the_document_says_what_the_verdicts_say() -> None:
     assert len({run["digest"] for run in document["runs"]}) == len(runs) == 48
 
 
-@pytest.mark.parametrize("width", [terminal.WIDTH, 120, 200])
+@pytest.mark.parametrize("width", [layout.WIDTH, 120, 200])
 def test_the_table_has_every_cell_and_fits(width: int) -> None:
     verdicts, runs = reported()
     lines = terminal.text(verdicts, runs, width).splitlines()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grokbench import cli, gate
-from grokbench.gate import setting as settings
-from grokbench.gate.decision import GateOutcome
+from grokbench import cli, gates
+from grokbench.gates import setting as settings
+from grokbench.gates.decision import GateOutcome
 
 # All of them are right for the 8 epochs (16 steps) of the golden runs here, and wrong from step 24 on, when no run has
 # grokked yet.
@@ -57,12 +57,12 @@ def _a_package(tiny, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "latecomers", raising=False)
     monkeypatch.setattr(settings, "EPOCHS", 8)
     for module in ("gate", "baseline"):
-        monkeypatch.setattr(f"grokbench.gate.{module}.EPOCHS", 8)
+        monkeypatch.setattr(f"grokbench.gates.{module}.EPOCHS", 8)
 
 
 def ask(name, baseline="latecomers:Sound", **more):
     fields = {"store": Path("s.sqlite"), "preset": "tiny", "tasks": ("add",), "softmaxes": ("softmax",), **more}
-    return gate.run(gate.Request(baseline, f"latecomers:{name}", **fields))
+    return gates.run(gates.Request(baseline, f"latecomers:{name}", **fields))
 
 
 @pytest.mark.parametrize("fault", ["EndOfWarmup", "Counter"])

@@ -18,7 +18,10 @@ WHOLE = 2  # pairs in each cell that have to be equal from beginning to end, whe
 
 @dataclass(frozen=True)
 class Setting:
-    """cells of `preset`; budget in epochs; device: 'cpu' or 'cuda'; threads: see `Trainer`."""
+    """cells of `preset`; budget in epochs; device: 'cpu' or 'cuda'; threads: see `Trainer`.
+
+    model: as it was asked for, None for the preset's own.
+    """
 
     preset: Preset
     cells: tuple[Cell, ...]
@@ -26,6 +29,7 @@ class Setting:
     device: str
     store: Path
     threads: int | None = None
+    model: str | None = None
 
     def runs(self, cell: Cell, optimizer: OptimizerSpec, replicas: int) -> list[RunSpec]:
         """The first replicas of an optimizer in a cell."""
@@ -42,17 +46,17 @@ def setting_of(
     device: str,
     store: str | Path,
     threads: int | None,
+    model: str | None = None,
 ) -> Setting:
     """Names, checked; empty ones for all that the preset has. Raises `UsageError` that lists the choices."""
     from grokbench.training.local import resolve_device
 
-    chosen = presets.get(preset)
+    chosen = presets.get(preset, model)
     cells = cells_of(chosen, tasks, softmaxes)
     if budget is not None and budget < 1:
         raise UsageError(f"budget must be at least 1 epoch, not {budget}")
-    return Setting(
-        chosen, cells, budget or chosen.criterion.budget, resolve_device(device), Path(store).absolute(), threads
-    )
+    epochs = budget or chosen.criterion.budget
+    return Setting(chosen, cells, epochs, resolve_device(device), Path(store).absolute(), threads, model)
 
 
 def pairs_of(name: str, count: int) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grokbench.claims import Cell
-from grokbench.gate import baseline as baselines
-from grokbench.gate.baseline import Baseline
-from grokbench.gate.decision import Decision, GateOutcome, Pairs, Times, decide, looks, rule
-from grokbench.gate.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
+from grokbench.gates import baseline as baselines
+from grokbench.gates.baseline import Baseline
+from grokbench.gates.decision import Decision, GateOutcome, Pairs, Times, decide, looks, rule
+from grokbench.gates.setting import EPOCHS, WHOLE, Setting, pairs_of, setting_of
 from grokbench.records import provenance
 from grokbench.records.provenance import Provenance
 from grokbench.records.store import Record, Store
@@ -43,6 +43,7 @@ class Request:
     preset: str | None = None
     tasks: tuple[str, ...] = ()
     softmaxes: tuple[str, ...] = ()
+    model: str | None = None
     budget: int | None = None
     margin: float = MARGIN
     level: float = LEVEL
@@ -121,16 +122,19 @@ def run(request: Request, listener: Listener | None = None) -> Result:
 
 def _setting(request: Request, content: Mapping[str, object] | None) -> Setting:
     preset, tasks, softmaxes, budget = request.preset, request.tasks, request.softmaxes, request.budget
+    model = request.model
     if content:
         try:
             preset, budget = preset or str(content["preset"]), budget or int(str(content["budget"]))
             cells = [(str(task), str(softmax)) for task, softmax in content["cells"]]  # type: ignore[attr-defined]
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{request.baseline} is a damaged baseline: {type(error).__name__}: {error}") from None
+        if model is None and content.get("model") is not None:
+            model = str(content["model"])
         tasks = tasks or tuple(task for task, _ in cells)
         softmaxes = softmaxes or tuple(softmax for _, softmax in cells)
     return setting_of(
-        preset or DEFAULT_PRESET, tasks, softmaxes, budget, request.device, request.store, request.threads
+        preset or DEFAULT_PRESET, tasks, softmaxes, budget, request.device, request.store, request.threads, model
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from grokbench.claims import Cell
-from grokbench.gate.setting import EPOCHS, Setting
+from grokbench.gates.setting import EPOCHS, Setting
 from grokbench.records import codec, files
 from grokbench.records.grok import GrokTime, Outcome
 from grokbench.records.store import Record, Store
@@ -153,6 +153,7 @@ def save(
         "version": VERSION,
         "engine": ENGINE,
         "preset": setting.preset.name,
+        "model": setting.model,
         "budget": setting.budget,
         "device": setting.device,
         "cells": [[cell.task.name, cell.softmax] for cell in setting.cells],

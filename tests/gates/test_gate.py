@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from tiny import PRESET
 
-from grokbench import cli, gate
+from grokbench import cli, gates
 from grokbench.claims import Cell, presets
-from grokbench.gate import baseline as baselines
-from grokbench.gate.decision import GateOutcome, Pairs, Times, decide, looks, rule
-from grokbench.gate.setting import setting_of
+from grokbench.gates import baseline as baselines
+from grokbench.gates.decision import GateOutcome, Pairs, Times, decide, looks, rule
+from grokbench.gates.setting import setting_of
 from grokbench.spec import UsageError, task
 from grokbench.training.local import Executor
 
@@ -300,8 +300,8 @@ def test_what_a_text_stands_for(tmp_path):
 
 
 def test_the_answer_is_an_object_that_a_test_can_ask(tmp_path):
-    result = gate.run(
-        gate.Request("muon", "muon(lr=0.05)", "tiny", ("add",), ("softmax",), store=tmp_path / "s.sqlite")
+    result = gates.run(
+        gates.Request("muon", "muon(lr=0.05)", "tiny", ("add",), ("softmax",), store=tmp_path / "s.sqlite")
     )
     assert result.passed
     assert repr(result).startswith("PASS: the same settings")

@@ -1,0 +1,125 @@
+"""An ensemble of modules: each slot has a module of its own, over its row of the stack.
+
+So it is exact, whatever a module does, and costs what a plain loop costs, less the optimizer, which is stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grokbench.engine import data
+from grokbench.engine.ensemble import EVALUATION_ROWS, Ensemble, Measured
+from grokbench.models.module import fill, make, parameters, scores_of, seeds, trained
+from grokbench.numerics.foreign import foreign
+from grokbench.spec import ModuleSpec, Part, RunSpec
+from grokbench.spec.plugins import MODEL
+
+
+def ensemble(run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1) -> Ensemble:
+    """Empty slots for runs of the shape of `run`, whatever its model."""
+    kind = ModuleEnsemble if isinstance(run.model, ModuleSpec) else Ensemble
+    return kind(run, slots, device, compile=compile, threads=threads)
+
+
+class ModuleEnsemble(Ensemble):
+    """Slots for runs with a module. Its buffers, and whatever else it keeps, are the slot's own until its run ends."""
+
+    def _make(self, run: RunSpec, slots: int, device: torch.device, compile: bool) -> None:
+        assert isinstance(run.model, ModuleSpec)
+        assert not compile, "foreign code may not compile"
+        self._spec, self._classes = run.model, run.task.classes
+        self._questions = data.generate(run.task).tokens.to(device)
+        self._slices = parameters(run.model, run.task)
+        self._batch = min(run.batch, run.task.train_rows)
+        self._share = torch.full((self._batch,), 1 / self._batch)  # of each row in the loss
+        self._modules: list[nn.Module | None] = [None] * slots
+        self._empty(run, slots, compile)
+
+    def _begin(self, slot: int, run: RunSpec) -> None:
+        module = make(self._spec, run.task, run.key).to(self._device).train()
+        fill(self._weights, slot, module)
+        self._modules[slot] = module
+        self._bind(slot)
+
+    def _bind(self, slot: int) -> None:
+        """Let a module's parameters be those in the stack, which its optimizer changes."""
+        module = self._modules[slot]
+        for name, parameter in trained(module).items() if module else ():
+            parameter.data = self._weights.views[name][slot]
+
+    def clear(self, slot: int) -> None:
+        """End the run in a slot; until another is loaded, it holds zeros."""
+        super().clear(slot)
+        self._modules[slot] = None
+        self._gradients.flat[slot] = 0
+
+    def select(self, slots: Sequence[int]) -> None:
+        """Keep these slots alone, in this order."""
+        super().select(slots)
+        self._modules = [self._modules[slot] for slot in slots]
+        for slot in range(len(self._modules)):
+            self._bind(slot)
+
+    def _step(self, rows: Tensor) -> Tensor:
+        """One step on these rows (E, B); (E,) the losses before it."""
+        self._steps += 1
+        labels, drawn = self._labels.gather(1, rows), seeds(self._keys, self._steps)
+        losses = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
+        for slot, module in enumerate(self._modules):
+            if module:
+                with foreign(MODEL, self._spec.name, drawn[slot], self._device, f"failed at step {self._steps[slot]}"):
+                    losses[slot] = self._descend(slot, module, rows[slot], labels[slot])
+        self._optimizer.step(self._gradients)
+        return losses
+
+    def _descend(self, slot: int, module: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a slot on these rows (B,); its gradient goes into the stack."""
+        own = trained(module)
+        try:
+            scores = scores_of(self._spec.name, module, self._questions[rows], self._classes)
+            loss = self._loss(scores.to(self._weights.flat.dtype), labels).mean()
+            gradients = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
+        except Exception:
+            if self._weights.flat[slot].isfinite().all():
+                raise
+            # Foreign code may fail on these; the loss now says that the run has diverged.
+            self._gradients.flat[slot] = torch.nan
+            return self._weights.flat.new_tensor(torch.nan)
+        for name, gradient in zip(own, gradients, strict=True):
+            self._gradients.views[name][slot] = 0 if gradient is None else gradient
+        return loss.detach()
+
+    def _measure(self, chosen: list[int], part: Part, most: int | None) -> Measured:
+        rows = (self._train if part == "train" else self._validation)[:, :most]
+        found = np.zeros((3, len(chosen)))
+        drawn = seeds(self._keys, -1 - self._steps)
+        for i, slot in enumerate(chosen):
+            if module := self._modules[slot]:
+                module.eval()
+                with foreign(MODEL, self._spec.name, drawn[slot], self._device, "failed in its evaluation"):
+                    found[:, i] = self._figures(slot, module, rows[slot], most)
+                module.train()
+        accuracy, loss, zero = found
+        unknown = np.full_like(loss, np.nan)
+        return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
+
+    def _figures(self, slot: int, module: nn.Module, rows: Tensor, most: int | None) -> list[float]:
+        """Accuracy, mean loss (or largest score, for some rows) and share of rows without a loss."""
+        right, losses = [], []
+        try:
+            for own in torch.split(rows, EVALUATION_ROWS):
+                answers = self._labels[slot, own]
+                scores = scores_of(self._spec.name, module, self._questions[own], self._classes)
+                scores = scores.to(self._weights.flat.dtype)
+                right.append(scores.argmax(-1) == answers)
+                losses.append(scores.abs().amax(-1) if most else self._loss(scores, answers))
+        except Exception:
+            if self._weights.flat[slot].isfinite().all():
+                raise
+            return [0.0, float("nan"), 0.0]
+        every = torch.cat(losses)
+        return [float(x.double().mean()) for x in (torch.cat(right), every, every == 0)]

@@ -1,0 +1,115 @@
+"""Models that tests plug in by name, as `modules:Attribute`; some of them misbehave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from reference import Transformer
+from torch import Tensor, nn
+
+from grokbench.spec import ModelSpec
+
+
+def reference(vocabulary: int, classes: int, positions: int, **sizes: Any) -> nn.Module:
+    """A plain module that is the built-in transformer, with the same names."""
+    model = Transformer(ModelSpec(**sizes), vocabulary, classes)
+    model.grokbench_hidden = [n for n, p in model.named_parameters() if n.startswith("layers") and p.ndim == 2]
+    return model
+
+
+class Plain(nn.Module):
+    """Sides that fill no cache line, dropout, and buffers that remember what was seen."""
+
+    def __init__(self, vocabulary: int, classes: int, positions: int, *, width: int = 13, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.middle = nn.Linear(positions * width, width + 2)
+        self.norm = nn.BatchNorm1d(width + 2)
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(width + 2, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.drop(self.norm(self.middle(self.embedding(tokens).flatten(1)).tanh())))
+        return scores
+
+
+class Lstm(nn.Module):
+    def __init__(self, vocabulary: int, classes: int, positions: int, *, width: int = 16) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.lstm = nn.LSTM(width, width, batch_first=True)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.lstm(self.embedding(tokens))[0][:, -1])
+        return scores
+
+
+class Tied(Plain):
+    """Its last layer is its embedding, once more."""
+
+    def __init__(self, vocabulary: int, classes: int, positions: int) -> None:
+        super().__init__(vocabulary, classes, positions)
+        self.head = nn.Linear(13, vocabulary, bias=False)
+        self.head.weight = self.embedding.weight
+        self.middle, self.norm = nn.Linear(positions * 13, 13), nn.BatchNorm1d(13)
+        self.classes = classes
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens)[:, : self.classes]
+
+
+class Linear(nn.Module):
+    """Has no hidden matrix."""
+
+    def __init__(self, vocabulary: int, classes: int, positions: int) -> None:
+        super().__init__()
+        self.head = nn.Embedding(vocabulary, classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.head(tokens).sum(1)
+        return scores
+
+
+class Declares(Plain):
+    def __init__(self, *sizes: int, hidden: Any = ("head.weight",)) -> None:
+        super().__init__(*sizes)
+        self.grokbench_hidden = hidden
+
+
+class PerToken(Linear):
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.head(tokens)
+        return scores
+
+
+class Fails(Linear):
+    """In its third step, or at once if it is not finite."""
+
+    def __init__(self, *sizes: int, after: int = 3) -> None:
+        super().__init__(*sizes)
+        self.left = after
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if self.training:
+            self.left -= 1
+        if not self.left or not self.head.weight.isfinite().all():
+            raise RuntimeError("no luck today")
+        return super().forward(tokens)
+
+
+class Frozen(Linear):
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.requires_grad_(False)
+
+
+class Sets(Linear):
+    def forward(self, tokens: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        return super().forward(tokens)
+
+
+def nothing(vocabulary: int, classes: int, positions: int) -> None:
+    return None
