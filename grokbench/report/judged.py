@@ -183,7 +183,9 @@ def _reasons(judged: Judged) -> list[str]:
             test += ", by which a run is as likely to lie above the middle of its arm as below it,"
         lines = [f"Verdicts of {test} hold for one look, at a number of runs that was set beforehand."]
     if any(_ends(v, str, "") != ABSENT for v in judged.verdicts):
-        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover.")
+        late = any(v.grokked[label] < v.runs[label] for v in judged.verdicts for label in v.arms)
+        less = "; less than 95 % where runs never get there, as some here" * (late and not question.sequential)
+        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover{less}.")
     said: dict[str, list[str]] = {}
     for v in judged.verdicts:
         if v.status is not Status.SUPPORTED or v.note:
