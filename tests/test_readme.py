@@ -18,7 +18,9 @@ from grokbench.session import cases
 from grokbench.spec import TASKS
 
 BLOCKS = re.findall(r"```sh\n(.*?)```", EVERYTHING, re.S)
-COMMANDS = list(dict.fromkeys(line for block in BLOCKS for line in block.splitlines() if line))
+COMMANDS = list(
+    dict.fromkeys(line for block in BLOCKS for line in block.splitlines() for line in line.split(" | ") if line)
+)
 
 
 def test_nothing_is_left_to_be_filled_in():

@@ -28,6 +28,7 @@ HELP: dict[str, tuple[str, ...]] = {
         "Benchmark results of several machines or versions, side by side. It reads the files of pytest-benchmark.",
         "grokbench compare here.json there.json",
         "grokbench compare --unlike cpu.json gpu.json",
+        "grokbench compare main.json branch.json --fail 5%",
     ),
     "check": (
         "Does an optimizer keep to what all have to keep to? Its state, its knobs, its weight decay and more.",
@@ -53,11 +54,18 @@ HELP: dict[str, tuple[str, ...]] = {
         "Verdicts on times of your own, from a table with a row for each run. It trains nothing.",
         "grokbench judge times.csv --baseline adamw",
         "grokbench judge - --unpaired --json verdicts.json",
+        "grokbench judge losses.csv --value loss --lower --target 3.28",
+    ),
+    "times": (
+        "Learning curves to a table of times, which judge takes. Reads CSV, JSON lines, wandb and TensorBoard.",
+        "grokbench times runs/*.csv --metric val_acc --above 0.95",
+        "grokbench times history.jsonl --metric val_loss --below 3.28 --hold 3",
     ),
     "power": (
         "How many pairs does a question need? For a ratio that you expect, or for what a store has seen.",
         "grokbench power --ratio 0.7 --cells 21",
         "grokbench power --from grokbench.sqlite --preset ci",
+        "grokbench power --from times.csv --baseline adamw",
     ),
     "sweep": (
         "A map of the grok time over rate and weight decay, for one optimizer in one cell.",

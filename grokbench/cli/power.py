@@ -12,6 +12,7 @@ import numpy as np
 
 from grokbench.cli.common import HELD
 from grokbench.spec import UsageError
+from grokbench.stats.paired import Floats
 
 RATIO, SPREAD = 0.7, 0.4
 POWERS = (0.5, 0.8, 0.95)
@@ -28,7 +29,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--ties", type=float, default=0.0, metavar="T", help="share of tied pairs (default: 0)")
     parser.add_argument("--cells", type=int, metavar="N", help="cells that are corrected for (default: 1)")
     parser.add_argument("--level", type=float, default=0.05, metavar="A", help="one-sided level (default: 0.05)")
-    parser.add_argument("--from", dest="store", metavar="STORE", help="ratios and spreads as found in a store")
+    parser.add_argument(
+        "--from",
+        dest="store",
+        metavar="PATH",
+        help="ratios and spreads as found in a store, or in a table of times as judge reads it",
+    )
+    parser.add_argument("--baseline", metavar="ARM", help="of a table, the arm to compare with (default: the first)")
+    parser.add_argument("--budget", metavar="T", help="of a table, as for judge")
     parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help="whose cells (default: ci)")
 
 
@@ -46,8 +54,59 @@ def run(options: argparse.Namespace) -> int:
     for name, value, valid, rule in checks:
         if value is not None and not valid(value):
             raise UsageError(f"{name} must be {rule}, not {value!r}")
-    sys.stdout.write(_of_store(options) if options.store else _of_ratio(options))
+    found = _of_ratio if not options.store else _of_table if _is_table(options.store) else _of_store
+    if found is not _of_table and (options.baseline or options.budget):
+        raise UsageError("--baseline and --budget are of a table: --from FILE")
+    sys.stdout.write(found(options))
     return HELD
+
+
+def _is_table(path: str) -> bool:
+    """Whether it is read as `judge` reads; an empty file may be a store."""
+    if path == "-":
+        return True
+    file = Path(path)
+    return file.is_file() and file.stat().st_size > 0 and file.read_bytes()[:6] != b"SQLite"
+
+
+def _of_table(options: argparse.Namespace) -> str:
+    from grokbench.cli.judge import budget
+    from grokbench.verdicts import table
+
+    asked = table.evidence_of(options.store, options.baseline, options.budget and budget(options.budget))
+    cells = options.cells or sum(len(found) for _, found in asked)
+    rows = [
+        row
+        for question, found in asked
+        for e in found
+        if (row := _row(f"{question.labels[1]} {e.cell}" * (cells > 1) or "all", e.differences, cells, options.level))
+    ]
+    if not rows:
+        raise UsageError(f"{options.store} has no cell with two pairs that differ: nothing tells how they vary")
+    return "\n".join([*_heading(options), *rows]) + "\n"
+
+
+def _heading(options: argparse.Namespace) -> list[str]:
+    return [
+        f"Pairs for 80 % at level {options.level:g} if a cell's log ratios are as found in {options.store}:",
+        "",
+        f"{'cell':<18}{'pairs':>6}{'ratio':>8}{'spread':>8}{'ties':>7}{'early stop':>12}{'all at once':>13}",
+    ]
+
+
+def _row(name: str, gaps: Floats, cells: int, level: float) -> str:
+    """A line of the table, none where the pairs do not tell how they vary."""
+    from grokbench.stats import power
+
+    if len(gaps) < 2 or not gaps.any():
+        return ""
+    moved = gaps[gaps != 0]
+    ratio, spread, ties = np.exp(moved.mean()), moved.std(ddof=1) if len(moved) > 1 else 0.0, (gaps == 0).mean()
+    need = power.need(float(ratio), float(spread), cells, level, 0.8, float(ties))
+    return (
+        f"{name:<18}{len(gaps):>6}{ratio:>8.2f}{spread:>8.2f}{ties:>7.0%}"
+        f"{_count(need.sequential):>12}{_count(need.fixed):>13}"
+    )
 
 
 def _of_ratio(options: argparse.Namespace) -> str:
@@ -76,16 +135,11 @@ def _of_store(options: argparse.Namespace) -> str:
     from grokbench.claims import Claim
     from grokbench.options import Options
     from grokbench.session import Session, cases
-    from grokbench.stats import power
     from grokbench.verdicts import evidence
 
     chosen = Options(preset=options.preset, store=Path(options.store))
     session = Session(chosen, [case for case in cases(chosen) if case.cell], write=False)
-    lines = [
-        f"Pairs for 80 % at level {options.level:g} if a cell's log ratios are as found in {options.store}:",
-        "",
-        f"{'cell':<18}{'pairs':>6}{'ratio':>8}{'spread':>8}{'ties':>7}{'early stop':>12}{'all at once':>13}",
-    ]
+    lines = _heading(options)
     try:
         session.missing(session.selected)
         for claim, cell in session.selected:
@@ -93,16 +147,7 @@ def _of_store(options: argparse.Namespace) -> str:
             assert cell
             count = options.cells or len(claim.cells)
             held = evidence.hold(claim, cell, session.records).pairs
-            gaps = held.differences
-            if len(gaps) < 2 or not gaps.any():
-                continue
-            moved = gaps[gaps != 0]
-            ratio, spread, ties = np.exp(moved.mean()), moved.std(ddof=1) if len(moved) > 1 else 0.0, (gaps == 0).mean()
-            need = power.need(float(ratio), float(spread), count, options.level, 0.8, float(ties))
-            lines.append(
-                f"{cell!s:<18}{len(gaps):>6}{ratio:>8.2f}{spread:>8.2f}{ties:>7.0%}"
-                f"{_count(need.sequential):>12}{_count(need.fixed):>13}"
-            )
+            lines += [row] if (row := _row(str(cell), held.differences, count, options.level)) else []
     finally:
         session.close()
     if len(lines) == 3:

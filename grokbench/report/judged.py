@@ -176,14 +176,16 @@ def _reasons(judged: Judged) -> list[str]:
     question = judged.verdicts[0].question
     several = len({v.cell for v in judged.verdicts}) > 1
     if question.sequential:
-        lines = ["Verdicts by pairs are anytime-valid; the intervals take no account of early stopping, they describe."]
+        lines = ["Verdicts and intervals by pairs are anytime-valid: they hold whenever one looks."]
     else:
         test = "sign flips" if question.paired else "deals of the runs to the arms"
         if judged.target is not None:
             test += ", by which a run is as likely to lie above the middle of its arm as below it,"
         lines = [f"Verdicts of {test} hold for one look, at a number of runs that was set beforehand."]
     if any(_ends(v, str, "") != ABSENT for v in judged.verdicts):
-        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover.")
+        late = any(v.grokked[label] < v.runs[label] for v in judged.verdicts for label in v.arms)
+        less = "; less than 95 % where runs never get there, as some here" * (late and not question.sequential)
+        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover{less}.")
     said: dict[str, list[str]] = {}
     for v in judged.verdicts:
         if v.status is not Status.SUPPORTED or v.note:
@@ -198,7 +200,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _method(judged: Judged) -> str:
-    paired = judged.verdicts[0].question.paired
+    question = judged.verdicts[0].question
+    paired = question.paired
+    if question.sequential:
+        return "the ratios that the same test would not refute"
     if judged.value is not None:
         if not paired:
             return "Welch's t"

@@ -116,12 +116,13 @@ def _family(by_arm: dict[str, list[Verdict]], family: str) -> list[str]:
             "p is corrected over the cells of each arm alone (--family selected): this is right for arms that were "
             "chosen before any data were seen"
         ] * (len(by_arm) > 1)
+    how = "closed testing" if next(iter(by_arm.values()))[0].question.sequential else "Holm"
     what = f"{len(by_arm)} arms" if len(by_arm) == cells else f"{len(by_arm)} arms in their cells"
     if len(by_arm) == 1:
-        return [f"p is corrected over {cells} cells (Holm)"]
+        return [f"p is corrected over {cells} cells ({how})"]
     return [
-        f"p is corrected over the {cells} comparisons of this file ({what}; Holm); --family selected corrects each arm "
-        "alone, for an arm that was chosen before any data were seen"
+        f"p is corrected over the {cells} comparisons of this file ({what}; {how}); --family selected corrects each "
+        "arm alone, for an arm that was chosen before any data were seen"
     ]
 
 

@@ -74,6 +74,8 @@ def judge(
         )
     if sequential and not paired:
         raise UsageError("anytime-valid verdicts are taken pair by pair: leave out --unpaired or --early-stop")
+    if sequential and value is not None:
+        raise UsageError("anytime-valid verdicts are of times: leave out --early-stop or --value")
     if target is not None:
         if baseline is not None or not paired:
             raise UsageError("a target takes the place of a baseline: leave out --target, or --baseline and --unpaired")
@@ -83,8 +85,32 @@ def judge(
     if target is not None:
         rows = [*_constant(rows, target), *rows]
         baseline = rows[0].arm
-    test = better or "first"
     first = _baseline(rows, baseline)
+    asked = _asked(rows, first, better or "first", value, target, paired, sequential, blocks)
+    verdicts = _verdicts(asked, family, target)
+    said = remarks.first_lines(rows, verdicts, first, value=value, family=family, blocks=blocks, target=target)
+    return Judged(verdicts, said, value, target, family)
+
+
+def evidence_of(
+    source: Source, baseline: str | None = None, budget: float | str | None = None
+) -> list[tuple[Comparison, list[Evidence]]]:
+    """What `judge` looks at: for each arm against the baseline, the pairs in each cell."""
+    rows = read(source, budget)
+    return _asked(rows, _baseline(rows, baseline), "first", None, None, True, False, BLOCKS[0])
+
+
+def _asked(
+    rows: Sequence[Row],
+    first: str,
+    test: str,
+    value: str | None,
+    target: float | None,
+    paired: bool,
+    sequential: bool,
+    blocks: str,
+) -> list[tuple[Comparison, list[Evidence]]]:
+    """Each arm's question with its evidence; see `judge`."""
     table: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         own = table.setdefault((row.cell, row.arm), {})
@@ -100,9 +126,9 @@ def judge(
         if target is not None:  # of each arm its own replicas
             _fit_constant(table, first, arm)
         found = _cells(table, (first, arm), never, test, paired, blocks)
-        word = "earlier" if value is None else better
+        word = "earlier" if value is None else test
         question = Comparison(
-            f"{arm}-{'before' if value is None else f'{better}-than'}-{first}",
+            f"{arm}-{'before' if value is None else f'{test}-than'}-{first}",
             f"{arm} is {word} than {first}",
             "",
             (first, arm),
@@ -113,9 +139,7 @@ def judge(
             unit="pair" if target is None else "run",
         )
         asked.append((question, found))
-    verdicts = _verdicts(asked, family, target)
-    said = remarks.first_lines(rows, verdicts, first, value=value, family=family, blocks=blocks, target=target)
-    return Judged(verdicts, said, value, target, family)
+    return asked
 
 
 def _baseline(rows: Sequence[Row], baseline: str | None) -> str:

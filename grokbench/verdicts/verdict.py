@@ -162,7 +162,9 @@ class Verdict:
         what = self.endpoint.undecided(self)
         line = f"{what}, " if what else ""
         count = pairs if self.question.paired else f"{sum(self.runs.values())} runs"
-        line += f"adjusted p {smallest:.2g} > {self.level} with {count}"
+        line += (
+            f"adjusted p {smallest:.{2 if float(f'{smallest:.2g}') > self.level else 4}g} > {self.level} with {count}"
+        )
         if self.futile:
             line += "; it stopped there, since no outcome of the other pairs could decide it"
         if self.cell:

@@ -67,7 +67,7 @@ def test_a_run_has_to_be_named_well_enough(capsys):
         (["--grid", "lr=-1"], "adamw: lr must be finite and not negative, not -1.0"),
         (["--replicas", "0"], "replicas must be at least 1 and at most 1000, not 0"),
         (["--task", "div"], "unknown task of preset tiny 'div': choose from add, gcd"),
-        (["--optimizer", "torch.optim:SGD(lr=0.1)"], "the protocol tuned needs weight_decay in the parentheses"),
+        (["--optimizer", "torch.optim:Rprop(lr=0.1)"], "the protocol tuned needs weight_decay in the parentheses"),
         (["--device", "tpu"], "unknown device 'tpu'"),
     ],
 )
@@ -109,6 +109,21 @@ def test_power_of_a_store(trained, capsys):
     assert all(row[1] == "6" and float(row[2]) < 1 for row in rows)
     assert cli.main(["power", "--from", str(trained), "--preset", "smoke"]) == 2
     assert f"{trained} has no finished cell of the preset smoke" in capsys.readouterr().err
+
+
+def test_power_of_a_table(capsys):
+    lines = [
+        f"add,{arm},{i},{t}" for arm, k in (("adamw", 2.0), ("muon", 1.5)) for i, t in enumerate((90, 100 * k, 120))
+    ]
+    Path("times.csv").write_text("cell,arm,seed,time\n" + "\n".join(lines))
+    assert cli.main(["power", "--from", "times.csv", "--baseline", "adamw"]) == 0
+    (row,) = (line.split() for line in capsys.readouterr().out.splitlines()[3:])
+    assert row[:2] == ["all", "3"]
+    assert row[4] == "67%", "two of three pairs are ties"
+    assert cli.main(["power", "--from", "times.csv", "--baseline", "muon", "--budget", "1"]) == 2
+    assert "has no cell with two pairs that differ" in capsys.readouterr().err
+    assert cli.main(["power", "--baseline", "muon"]) == 2
+    assert "--baseline and --budget are of a table" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from grokbench.verdicts import curves
 from grokbench.verdicts.reading import read
 
 STEPS = range(25, 525, 25)
-WORDS: dict[str, Any] = {"metric": "val_acc", "above": 0.95}
+ASKED: dict[str, Any] = {"metric": "val_acc", "above": 0.95}
 
 
 def curve(rises: int, falls: int = 10**9) -> list[float]:
@@ -30,7 +30,7 @@ def curve(rises: int, falls: int = 10**9) -> list[float]:
 
 
 def rows_of(text: str, **asked: Any) -> list[tuple[str, str, float, bool, float | None]]:
-    found = curves.times(io.StringIO(text), **{**WORDS, **asked}).rows
+    found = curves.times(io.StringIO(text), **{**ASKED, **asked}).rows
     return [(row.arm, row.replica, row.time, row.event, row.before) for row in found]
 
 
