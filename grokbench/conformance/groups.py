@@ -12,7 +12,7 @@ from torch import Tensor
 from grokbench.conformance.knobs import numeric
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rate import stop
-from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, trajectory, weights
+from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, trained, trajectory, weights
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
@@ -83,7 +83,7 @@ class _Grouped:
             for own, settings in zip(self.halves, settings, strict=False)
         ]
         with frame(spec, 0):
-            self.replica.optimizer = make(given or self.replica.parameters, **arguments)
+            self.replica.optimizer = trained(make(given or self.replica.parameters, **arguments))
         self.spec, self.left_out = spec, left_out
 
     @property
