@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokbench.cli import prints
 from grokbench.cli.common import (
     HELD,
     INTERRUPTED,
@@ -97,8 +98,9 @@ def run(options: argparse.Namespace) -> int:
         files.prepare(options.json, options.baseline)
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
-    with progress.watching() as listener:
+    with progress.watching() as listener, prints.kept() as lines:
         result = gates.run(request, listener)
+    prints.tell(lines, "an optimizer")
     out = output(options.json)
     out.write(report.text(result, layout.width_of(out), color=out.isatty()))
     github.annotate(report.publish(result), out)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from plugins import Base
 
 from grokbench import cli, testing
-from grokbench.cli import check
+from grokbench.cli import check, prints
 from grokbench.conformance import CHECKS, CheckOutcome, conformance, examine, expectations, like
 from grokbench.spec import UsageError, registry
 
@@ -405,10 +405,10 @@ def test_an_optimizer_is_compared_with_another_step_by_step():
 
 
 def test_what_optimizers_print_is_cut_short_on_standard_error(capsys):
-    with check.told() as lines:
+    with prints.kept() as lines:
         for i in range(200):
             sys.stdout.write(f"a notice {i % 7}\n")
-    check._tell(lines, "x:Y")
+    prints.tell(lines, "x:Y")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 6
