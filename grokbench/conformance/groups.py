@@ -16,7 +16,7 @@ from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, train
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
-STEPS, LATER = 6, 3  # in all, and after which a group is added
+STEPS, LATER = 12, 3  # in all, and after which a group is added; some stand still in their first five
 ALIKE = 1e-5  # of a movement, below which two are one up to rounding
 LARGE = 100.0
 
