@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import inspect
-import io
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from grokbench.cli import prints
 from grokbench.cli.common import HELD, REFUTED, import_from_here, json_option, output
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.foreign import imported
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
-
-MOST_LINES = 5  # of what an optimizer prints
 
 
 def add(commands: Any) -> None:
@@ -51,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
     import_from_here()
     names = [name for text in options.optimizers for name in expand(text)]
-    with told() as prints:
+    with prints.kept() as lines:
         specs = {name: registry.parse(name) for name in names}
         given = dict(map(_expectation, options.expect))
         expected = {name: expectations(spec, given) for name, spec in specs.items()}
@@ -65,12 +61,12 @@ def run(options: argparse.Namespace) -> int:
     for i, (name, spec) in enumerate(specs.items()):
         if len(specs) > 1:
             progress.print(f"{i + 1} of {len(specs)}: {name}", highlight=False, markup=False)
-        with told() as more:
+        with prints.kept() as more:
             found[name] = list(conformance(spec, expected[name]))
             if like:
                 found[name].append(like(spec))
-        _tell(prints + more, name)
-        prints = []
+        prints.tell(lines + more, name)
+        lines = []
     out = output(options.json)
     out.write(report.text(found, layout.width_of(out), color=out.isatty()))
     if options.json:
@@ -91,27 +87,6 @@ def _like(text: str) -> Callable[[OptimizerSpec], Finding]:
 
     reference, given = registry.parse(text), frozenset(registry.split(text)[1])
     return lambda spec: like(spec, reference, given)
-
-
-@contextlib.contextmanager
-def told() -> Iterator[list[str]]:
-    """Keep what is printed inside, line by line: hundreds of lines would drown the table."""
-    lines: list[str] = []
-    buffer = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(buffer):
-            yield lines
-    finally:
-        lines += [line for line in buffer.getvalue().splitlines() if line.strip()]
-
-
-def _tell(lines: Sequence[str], name: str) -> None:
-    """Show on standard error what an optimizer has printed, each line once, and not all of many."""
-    different = list(dict.fromkeys(lines))
-    for line in different[:MOST_LINES]:
-        sys.stderr.write(f"{name} prints: {line}\n")
-    if len(lines) > len(different[:MOST_LINES]):
-        sys.stderr.write(f"{name} prints {len(lines)} lines in all\n")
 
 
 def expand(text: str) -> list[str]:

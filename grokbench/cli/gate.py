@@ -8,11 +8,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokbench.cli.common import HELD, MANY, REFUTED, UNDECIDED, declared, import_from_here, output, training_options
+from grokbench.cli import prints
+from grokbench.cli.common import (
+    HELD,
+    INTERRUPTED,
+    MANY,
+    REFUTED,
+    UNDECIDED,
+    declared,
+    import_from_here,
+    output,
+    training_options,
+)
 
 if TYPE_CHECKING:
     from grokbench.gates import Request
 
+SKIPPED = 125  # of git bisect run: the present commit cannot be tested
 SPEC = "name or 'package.module:Attribute(key=value, …)'"
 
 
@@ -29,6 +41,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--max-pairs", type=int, metavar="N", help="pairs in a cell, at the most (default: 48)")
     parser.add_argument("--fresh", action="store_true", help="train anew what the store has")
     parser.add_argument("--strict", action="store_true", help="exit with code 3 if it is inconclusive")
+    parser.add_argument(
+        "--bisect", action="store_true", help="for git bisect run: exit with 125 where this commit tells nothing"
+    )
     setting_options(parser)
     training_options(parser, "the result")
 
@@ -83,8 +98,9 @@ def run(options: argparse.Namespace) -> int:
         files.prepare(options.json, options.baseline)
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
-    with progress.watching() as listener:
+    with progress.watching() as listener, prints.kept() as lines:
         result = gates.run(request, listener)
+    prints.tell(lines, "an optimizer")
     out = output(options.json)
     out.write(report.text(result, layout.width_of(out), color=out.isatty()))
     github.annotate(report.publish(result), out)
@@ -92,4 +108,13 @@ def run(options: argparse.Namespace) -> int:
         files.write_line(options.json, report.document(result))
     if result.outcome is GateOutcome.REGRESSION:
         return REFUTED
-    return UNDECIDED if options.strict and not result.passed else HELD
+    return UNDECIDED if (options.strict or options.bisect) and not result.passed else HELD
+
+
+def bisected(code: object) -> int:
+    """The exit code for `git bisect run`: 0 good, 1 bad, 125 to skip a commit; above 127 it ends.
+
+    A commit is skipped where the answer is open, the machine failed, or the optimizer could not be had there.
+    """
+    known = {None: HELD, HELD: HELD, REFUTED: REFUTED, INTERRUPTED: INTERRUPTED}
+    return known.get(code, SKIPPED) if code is None or isinstance(code, int) else SKIPPED

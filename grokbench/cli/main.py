@@ -48,8 +48,18 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code; for `gate --bisect`, that which `git bisect run` wants."""
     signs.fit(sys.stdout, sys.stderr)  # before help is shown
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--bisect" not in given:
+        return _main(arguments)
+    try:
+        return gate.bisected(_main(arguments))
+    except SystemExit as end:  # arguments that cannot be read
+        return gate.bisected(end.code)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options, unknown = parser().parse_known_args(arguments)
     name = f"grokbench {options.command}"
     if unknown:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from grokbench.cli import prints
 from grokbench.cli.common import HELD, REFUTED, declared, import_from_here, json_option, output
 from grokbench.spec import UsageError
 
@@ -59,7 +60,9 @@ def run(options: argparse.Namespace) -> int:
     out = output(options.json)
     if options.self_test:
         return _self_test(request, options.json, out)
-    result = perf.run(request)
+    with prints.kept() as lines:
+        result = perf.run(request)
+    prints.tell(lines, "an optimizer")
     out.write(report.text(result, color=out.isatty()))
     github.annotate(report.publish(result), out)
     if options.json:

@@ -12,11 +12,11 @@ from torch import Tensor
 from grokbench.conformance.knobs import numeric
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rate import stop
-from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, trajectory, weights
+from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, trained, trajectory, weights
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
-STEPS, LATER = 6, 3  # in all, and after which a group is added
+STEPS, LATER = 12, 3  # in all, and after which a group is added; some stand still in their first five
 ALIKE = 1e-5  # of a movement, below which two are one up to rounding
 LARGE = 100.0
 
@@ -83,7 +83,7 @@ class _Grouped:
             for own, settings in zip(self.halves, settings, strict=False)
         ]
         with frame(spec, 0):
-            self.replica.optimizer = make(given or self.replica.parameters, **arguments)
+            self.replica.optimizer = trained(make(given or self.replica.parameters, **arguments))
         self.spec, self.left_out = spec, left_out
 
     @property

@@ -115,8 +115,8 @@ def knobs(spec: OptimizerSpec) -> dict[str, object]:
             if p.default is not p.empty:
                 found[name] = False if switch else p.default  # some have a default of their own kind
     inert = _inert(spec) if spec.name not in registry.BUILT_IN else ()
-    found |= {name: value for name, value in spec.hyperparameters if name not in inert}
-    return {name: value for name, value in found.items() if value is None or _is_knob(value)}
+    found |= dict(spec.hyperparameters)
+    return {n: value for n, value in found.items() if n not in inert and (value is None or _is_knob(value))}
 
 
 def _inert(spec: OptimizerSpec) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def dead_knobs(
         else:
             if not tried:
                 stuck.append(name)
-            elif partner := _late(spec, name, value, result) or _jointly(spec, name, values, result):
+            elif partner := _late(spec, name, value, result) or _beside(spec, name, values, result):
                 joint |= {name: partner} if partner != name else {}
             else:
                 dead.append(name)
@@ -227,6 +227,15 @@ def _late(spec: OptimizerSpec, name: str, value: Any, result: Result) -> str | N
         _acts(spec, name, other, result, plain, False, MANY_STEPS)[1] for other in islice(variations(name, value), FEW)
     )
     return name if late else None
+
+
+def _beside(spec: OptimizerSpec, name: str, values: Mapping[str, Any], result: Result) -> str | None:
+    """The first other knob beside whose other value this one acts; if there is decay to act on, beside that, too."""
+    partner = _jointly(spec, name, values, result)
+    if partner is None and values.get("weight_decay") == 0 and (decaying := _with(spec, "weight_decay", 0.1)):
+        partner = _jointly(decaying, name, {**values, "weight_decay": 0.1}, result)
+        return partner and f"{partner} and weight_decay"
+    return partner
 
 
 def _jointly(spec: OptimizerSpec, name: str, values: Mapping[str, Any], result: Result) -> str | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from grokbench.conformance.groups import apart
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
-from grokbench.conformance.rig import Replica, frame, noise, same
+from grokbench.conformance.rig import Replica, frame, noise, same, trained
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
@@ -148,7 +148,7 @@ def _stepped(spec: OptimizerSpec, make: Callable[[], Tensor]) -> list[Any]:
     p = nn.Parameter(make())
     arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
     with frame(spec, 0):
-        optimizer = load(spec.name)([p], **arguments)
+        optimizer = trained(load(spec.name)([p], **arguments))
     generator = torch.Generator().manual_seed(4)
     for t in range(STEPS):
         drawn = 0.1 * torch.randn(p.shape, generator=generator)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from grokbench.conformance.outcome import ConformanceError
 from grokbench.models.transformer import Stack, layout, row_size
-from grokbench.optim.adapter import build, framed
+from grokbench.optim.adapter import build, framed, two_modes
 from grokbench.optim.stack import Optimizer
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, UsageError, task
 
@@ -117,7 +117,7 @@ class Replica:
             (n, nn.Parameter(row[self.places[n]].reshape(shape).clone())) for n, shape in shapes.items()
         ]
         with self._frame():
-            self.optimizer = build(spec, list(self.named))
+            self.optimizer = trained(build(spec, list(self.named)))
 
     @property
     def size(self) -> int:
@@ -159,7 +159,7 @@ class Replica:
         other.spec, other.count, other.places = self.spec, self.count, self.places
         other.named = [(name, nn.Parameter(p.detach().clone())) for name, p in self.named]
         with other._frame():
-            other.optimizer = build(self.spec, list(other.named))
+            other.optimizer = trained(build(self.spec, list(other.named)))
             other.optimizer.load_state_dict(state)
         return other
 
@@ -170,6 +170,13 @@ class Replica:
 
     def _frame(self) -> AbstractContextManager[None]:
         return frame(self.spec, self.count)
+
+
+def trained(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """An optimizer as it is while it trains, where it tells that from evaluation."""
+    if two_modes(optimizer):
+        optimizer.train()  # type: ignore[attr-defined]
+    return optimizer
 
 
 def frame(spec: OptimizerSpec, count: int) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ import torch
 
 from grokbench.conformance.outcome import ConformanceError, Seen
 from grokbench.conformance.rig import Replica, frame, noise, run_of
+from grokbench.optim.trial import attempt
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
@@ -27,6 +28,7 @@ def runs(spec: OptimizerSpec) -> Seen:
     from grokbench.engine.ensemble import Ensemble
 
     try:
+        attempt(run_of(spec), torch.device("cpu"))
         ensemble = Ensemble(run_of(spec), 2, torch.device("cpu"))
         for slot in range(2):
             ensemble.load(slot, run_of(spec, slot))

@@ -14,6 +14,7 @@ from tiny import PRESET
 
 from grokbench import cli, gates
 from grokbench.claims import Cell, presets
+from grokbench.cli import gate as gate_command
 from grokbench.gates import baseline as baselines
 from grokbench.gates.decision import GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.gates.setting import setting_of
@@ -331,3 +332,13 @@ def test_a_misspelt_option_names_the_command(capsys):
         "grokbench gate: error: unrecognized arguments: --budgt 60; see grokbench gate --help"
         in capsys.readouterr().err
     )
+
+
+def test_git_bisect_is_told_what_to_skip(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = {0: 0, 1: 1, 2: 125, 3: 125, 4: 125, 130: 130}
+    assert {code: gate_command.bisected(code) for code in told} == told
+    assert cli.main(["gate", "--bisect", "--baseline"]) == 125  # an argument is missing
+    assert cli.main(["gate", "--bisect", "--baseline", "adamv", "--candidate", "muon"]) == 125
+    assert "unknown optimizer 'adamv'" in capsys.readouterr().err
+    assert cli.main(["gate", "--help", "--bisect"]) == 0

@@ -323,3 +323,28 @@ def test_an_optimizer_that_a_package_has_registered(plugin: str, tmp_path: Path)
         parse("lost")
     with pytest.raises(UsageError, match=r"unknown optimizer 'nimbl': choose from adamw, muon, sgd, .*nimble"):
         parse("nimbl")
+
+
+def test_a_default_that_is_written_out_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "with_defaults.py").write_text(
+        "import torch\n"
+        "class Mine(torch.optim.SGD):\n"
+        "    grokbench_parameters = 'matrices'\n"
+        "    def __init__(self, params, lr=0.1, weight_decay=0.3):\n"
+        "        super().__init__(params, lr=lr, weight_decay=weight_decay)\n"
+        "class Passes(torch.optim.AdamW):\n"
+        "    def __init__(self, params, **kwargs):\n"
+        "        super().__init__(params, **{'lr': 0.5, **kwargs})\n"
+        "def factory(named, lr=0.1, betas=(0.9, 0.99), **more):\n"
+        "    return torch.optim.Adam([p for _, p in named], lr=lr, betas=betas)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mine = parse("with_defaults:Mine")
+    assert mine == parse("with_defaults:Mine(weight_decay=0.3)") == parse(str(mine))
+    shown = {"lr": 0.1, "weight_decay": 0.3, "adamw_lr": 0.001, "adamw_weight_decay": 0.3}
+    assert dict(mine.hyperparameters) == shown
+    assert parse("with_defaults:Mine(weight_decay=0.1)")["adamw_weight_decay"] == 0.1
+    passes = parse("with_defaults:Passes")  # read from the groups that it makes
+    assert (passes["lr"], passes["betas"], passes["weight_decay"]) == (0.5, (0.9, 0.999), 0.01)
+    assert passes == parse("with_defaults:Passes(lr=0.5, amsgrad=False)")
+    assert dict(parse("with_defaults:factory").hyperparameters) == {"lr": 0.1, "betas": (0.9, 0.99)}
