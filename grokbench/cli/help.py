@@ -21,8 +21,9 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench list claims",
     ),
     "doctor": (
-        "What machine this is, and what of grokbench it can run.",
+        "What machine this is, what of grokbench it can run and, with --verify, whether it does it right.",
         "grokbench doctor",
+        "grokbench doctor --verify --json proof.json",
     ),
     "compare": (
         "Benchmark results of several machines or versions, side by side. It reads the files of pytest-benchmark.",
