@@ -70,6 +70,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench show --task add --outcome censored",
         "grokbench show 3f9a --store grokbench.sqlite",
     ),
+    "times": (
+        "Learning curves to a table of times, for judge: the first time that a metric reaches a threshold, by run.",
+        "grokbench times curves.csv --metric val_acc --above 0.95",
+    ),
     "guide": (
         "Shows a page of the guide. Without a topic, lists the pages.",
         "grokbench guide",
