@@ -21,8 +21,9 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench list claims",
     ),
     "doctor": (
-        "What machine this is, and what of grokbench it can run.",
+        "What machine this is, what of grokbench it can run and, with --verify, whether it does it right.",
         "grokbench doctor",
+        "grokbench doctor --verify --json proof.json",
     ),
     "compare": (
         "Benchmark results of several machines or versions, side by side. It reads the files of pytest-benchmark.",
@@ -76,6 +77,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "Lists the runs of a store. With a run, shows everything that is known of it.",
         "grokbench show --task add --outcome censored",
         "grokbench show 3f9a --store grokbench.sqlite",
+    ),
+    "times": (
+        "Learning curves to a table of times, for judge: the first time that a metric reaches a threshold, by run.",
+        "grokbench times curves.csv --metric val_acc --above 0.95",
     ),
     "guide": (
         "Shows a page of the guide. Without a topic, lists the pages.",

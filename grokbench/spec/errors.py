@@ -14,9 +14,10 @@ class MachineError(Exception):
 
 
 def machine_failed(error: BaseException) -> bool:
-    """Whether an error is the machine's: of a file, the memory or a database."""
+    """Whether an error is the machine's: of a file, the memory, a database or a device."""
     kinds = MachineError | OSError | sqlite3.Error | MemoryError
-    return isinstance(error, kinds) or type(error).__name__ == "OutOfMemoryError"  # torch's own, on a device
+    # torch's own: no memory on a device, and a device that is lost
+    return isinstance(error, kinds) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError")
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -10,6 +10,8 @@ import torch
 from ensembles import CPU, GATED, OPTIMIZERS, PLAIN, PLUG_IN, a_run, state
 from pretend_cuda import NAME, PretendedCuda
 
+from grokbench.cli import failures
+from grokbench.engine import sizing
 from grokbench.engine.ensemble import Ensemble
 from grokbench.engine.pack import Pack
 from grokbench.engine.sizing import PackSize
@@ -155,3 +157,32 @@ def test_a_run_is_trained_and_stored_there(tmp_path):
     assert record.provenance.device == NAME
     assert record.time == expected.time
     assert record.trace.train_accuracy == pytest.approx(expected.trace.train_accuracy, nan_ok=True)
+
+
+def test_a_gpu_without_memory_gets_fewer_slots_and_then_is_the_machines_failure(tmp_path, monkeypatch):
+    runs = [tiny.a_run(replica, "adamw(lr=0.02)", budget=2) for replica in range(3)]
+    monkeypatch.setitem(sizing.MOST, "cuda", 4)
+    epoch, room = Ensemble._train_epoch, 2
+
+    def limited(self):
+        if self.slots > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return epoch(self)
+
+    monkeypatch.setattr(Ensemble, "_train_epoch", limited)
+    with PretendedCuda(), Store(tmp_path / "runs.sqlite") as store:
+        executor = Executor(store, "cuda")
+        assert len(executor.records(runs[:2])) == 2
+        room = 0
+        with pytest.raises(torch.OutOfMemoryError) as failed:
+            executor.records(runs)
+        assert len(store.get([run.digest for run in runs])) == 2  # what was finished is kept, the other not invented
+    assert failures.explained(failed.value, trains=True)[0] == 4
+
+
+def test_a_lost_gpu_is_the_machines_failure():
+    error = torch.AcceleratorError("CUDA error: unspecified launch failure")
+    code, text = failures.explained(error, trains=True)
+    assert code == 4
+    assert text.startswith("the machine failed: ")
+    assert text.endswith("finished runs are in the store")
