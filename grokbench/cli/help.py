@@ -54,6 +54,11 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench judge times.csv --baseline adamw",
         "grokbench judge - --unpaired --json verdicts.json",
     ),
+    "times": (
+        "Learning curves to a table of times, which grokbench judge takes.",
+        "grokbench times curves.csv --metric val_acc --above 0.95",
+        "grokbench times wandb.csv --metric val_loss --below 0.1 --runs '{arm}-seed{replica}'",
+    ),
     "power": (
         "How many pairs does a question need? For a ratio that you expect, or for what a store has seen.",
         "grokbench power --ratio 0.7 --cells 21",
