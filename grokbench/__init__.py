@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from grokbench.api import check as check
     from grokbench.api import compare as compare
     from grokbench.api import gate as gate
+    from grokbench.api import judge as judge
     from grokbench.api import preset as preset
     from grokbench.api import race as race
     from grokbench.api import train as train
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from grokbench.spec import UsageError as UsageError
     from grokbench.spec import task as task
     from grokbench.spec.registry import optimizer as optimizer
+    from grokbench.verdicts.curves import times as times
     from grokbench.verdicts.verdict import Status as Status
     from grokbench.verdicts.verdict import Verdict as Verdict
 
 _PLACES = {
-    **dict.fromkeys(("check", "compare", "gate", "preset", "race", "train"), "grokbench.api"),
+    **dict.fromkeys(("check", "compare", "gate", "judge", "preset", "race", "train"), "grokbench.api"),
     "Answer": "grokbench.report.answers",
     "Claim": "grokbench.claims.claim",
     "GrokCriterion": "grokbench.spec",
@@ -51,6 +53,7 @@ _PLACES = {
     "Verdict": "grokbench.verdicts.verdict",
     "optimizer": "grokbench.spec.registry",
     "task": "grokbench.spec",
+    "times": "grokbench.verdicts.curves",
 }
 __all__ = sorted(_PLACES)
 

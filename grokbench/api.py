@@ -8,6 +8,7 @@ Nothing is printed but a progress bar, and that only in a terminal or a notebook
 from __future__ import annotations
 
 import contextlib
+import inspect
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from grokbench.spec import MachineError, RunSpec, UsageError, choose, machine_fa
 from grokbench.spec.registry import Named
 
 if TYPE_CHECKING:
-    from grokbench.report.answers import Answer, CheckAnswer, GateAnswer, RaceAnswer
+    from grokbench.report.answers import Answer, CheckAnswer, GateAnswer, JudgedAnswer, RaceAnswer
 
 Names = str | Iterable[str]
 
@@ -72,6 +73,24 @@ def compare(
     with _failing(), _watching() as listener, Session(asked, cases(asked), listener=listener) as session:
         session.train()
         return Answer(*session.answers())
+
+
+def judge(source: Any, baseline: str | None = None, **asked: Any) -> JudgedAnswer:
+    """Which arm is earlier, by times of your own? `grokbench judge` asks the same, and trains nothing.
+
+    source: a path, an open file, a DataFrame of pandas or polars, or what `grokbench.times` has found. It has a row for
+    each run, with the columns arm, replica and time; see `grokbench guide your-times`. baseline: the first arm, if
+    None. asked: further arguments of `grokbench.verdicts.table.judge`: budget, every, value, better, target, paired,
+    sequential, family and blocks.
+    """
+    from grokbench.report.answers import JudgedAnswer
+    from grokbench.verdicts import curves, table
+
+    for name in asked:
+        choose("argument", name, tuple(inspect.signature(table.judge).parameters)[2:])
+    rows = source.rows if isinstance(source, curves.Times) else source
+    with _failing():
+        return JudgedAnswer(table.judge(rows, baseline, **asked))
 
 
 def train(
@@ -170,4 +189,4 @@ def _watching() -> Any:
     return progress.watching(quiet=True)
 
 
-__all__: Sequence[str] = ("check", "compare", "gate", "preset", "race", "train")
+__all__: Sequence[str] = ("check", "compare", "gate", "judge", "preset", "race", "train")

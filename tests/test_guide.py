@@ -30,7 +30,9 @@ def test_the_blocks_of_the_page_on_python_run(
     smoke = dataclasses.replace(PRESET, name="smoke", replicas=2, batch=39, criterion=criterion, **cells)
     monkeypatch.setitem(presets.PRESETS, "smoke", smoke)
     monkeypatch.setattr(given, "_objects", {})
-    monkeypatch.setattr(checks, "CHECKS", {name: checks.CHECKS[name] for name in ("runs", "gradients missing")})
+    monkeypatch.setattr(
+        checks, "CHECKS", {name: checks.CHECKS[name] for name in ("runs", "deterministic", "gradients missing")}
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "112")
     space: dict[str, Any] = {"__name__": "__main__"}
@@ -71,8 +73,8 @@ def test_a_case_of_ones_own_is_collected(pytester: pytest.Pytester) -> None:
 
 
 def test_python_is_run_wherever_it_stands() -> None:
-    """The example of the page on CI is run by `test_example`; the README's lines are those of the page on Python."""
-    assert {topic for topic, page in PAGES.items() if blocks(page, "python")} == {"ci", "pytest", "python"}
+    """`test_example` runs the page on one's optimizer; the README's lines are those of the page on Python."""
+    assert {topic for topic, page in PAGES.items() if blocks(page, "python")} == {"pytest", "python", "your-optimizer"}
     (readme,) = blocks(README, "python")
     said = [line.partition("  #")[0] for line in readme.splitlines() if line]
     page = "\n".join(blocks(PAGE, "python"))

@@ -58,9 +58,9 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench judge losses.csv --value loss --lower --target 3.28",
     ),
     "times": (
-        "Learning curves to a table of times, which judge takes. Reads CSV, JSON lines, wandb and TensorBoard.",
-        "grokbench times runs/*.csv --metric val_acc --above 0.95",
-        "grokbench times history.jsonl --metric val_loss --below 3.28 --hold 3",
+        "Learning curves to a table of times, which grokbench judge takes. Reads CSV, JSON lines, wandb and TensorBoard.",
+        "grokbench times curves.csv --metric val_acc --above 0.95",
+        "grokbench times wandb.csv --metric val_loss --below 0.1 --runs '{arm}-seed{replica}'",
     ),
     "power": (
         "How many pairs does a question need? For a ratio that you expect, or for what a store has seen.",
@@ -77,10 +77,6 @@ HELP: dict[str, tuple[str, ...]] = {
         "Lists the runs of a store. With a run, shows everything that is known of it.",
         "grokbench show --task add --outcome censored",
         "grokbench show 3f9a --store grokbench.sqlite",
-    ),
-    "times": (
-        "Learning curves to a table of times, for judge: the first time that a metric reaches a threshold, by run.",
-        "grokbench times curves.csv --metric val_acc --above 0.95",
     ),
     "guide": (
         "Shows a page of the guide. Without a topic, lists the pages.",

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         files.prepare(options.json, options.file)
     out = output(options.json)
-    out.write(report.text(judged, layout.width_of(out) or layout.WIDTH, color=out.isatty()))
+    out.write(report.text(judged, layout.width_of(out), color=out.isatty()))
     if options.json:
         files.write_line(options.json, report.document(judged))
     return exit_code(judged.verdicts, strict=options.strict)

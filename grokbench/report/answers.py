@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from grokbench.conformance import Finding
     from grokbench.gates import Result as GateResult
     from grokbench.perf import Result as PerfResult
+    from grokbench.verdicts.table import Judged
 
 
 class Shown(ABC):
@@ -141,6 +142,29 @@ class Answer(Shown):
 
     def parts(self) -> list[Part]:
         return terminal.parts(self.verdicts, self.runs)
+
+
+class JudgedAnswer(Answer):
+    """Verdicts on times that were given; there are no runs behind them. remarks: what a reader has to know of them."""
+
+    def __init__(self, judged: Judged) -> None:
+        super().__init__(judged.verdicts)
+        self.judged, self.remarks = judged, tuple(judged.remarks)
+
+    def of(self, candidate: str) -> JudgedAnswer:
+        mine = super().of(candidate).verdicts
+        return JudgedAnswer(self.judged._replace(verdicts=list(mine)))
+
+    def frame(self) -> pd.DataFrame:
+        """Raises `UsageError`: the runs are yours."""
+        raise UsageError("these times were given, not trained: the frame of the runs is the one that you gave")
+
+    curves = frame
+
+    def parts(self) -> list[Part]:
+        from grokbench.report import judged
+
+        return judged.parts(self.judged)
 
 
 def _place(v: Verdict) -> str | tuple[str, str] | None:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from grokbench.report import export
+from grokbench.report import export, layout, terminal
+from grokbench.report.layout import Column, Grid, Part
 from grokbench.stats.paired import BOOTSTRAP_BLOCKS
 from grokbench.verdicts.table import Judged
 from grokbench.verdicts.verdict import Status, Verdict
 
-WIDTH = 112  # where the width of the terminal is not known
+FEW = 3  # arms that have a sentence each
 NAMED = 8  # verdicts of one reason that are named
 LONG = 20  # characters of an arm's name above which only what differs is shown
 STYLE = {Status.SUPPORTED: "green", Status.REFUTED: "red", Status.INCONCLUSIVE: "yellow"}
 ABSENT = "–"
 WORDS = {"first": ("earlier", "later"), "lower": ("lower", "higher"), "higher": ("higher", "lower")}
 
-Column = tuple[str, Callable[[Verdict], str | Text], bool]
+Shown = tuple[str, Callable[[Verdict], str | Text], bool]
 """Heading, what stands there, and whether it is a name rather than a number."""
 
 
@@ -37,20 +35,36 @@ def document(judged: Judged) -> dict[str, Any]:
     return {**found, "value": judged.value, "family": judged.family, "remarks": judged.remarks}
 
 
-def text(judged: Judged, width: int, *, color: bool = False) -> str:
-    """What to know, the table, and why; as wide as the table takes where columns may not be left out any more."""
-    buffer = io.StringIO()
+def parts(judged: Judged) -> list[Part]:
+    """The answers, what to know before, the table, and why."""
     names, shared = _names(list(dict.fromkeys(label for v in judged.verdicts for label in v.arms)))
-    columns = _columns(judged, names)
-    room = width if color else max(width, WIDTH)
-    console = Console(file=buffer, width=10_000, force_terminal=color, highlight=False, markup=False)
-    for heading in ("reached", "median", "sustained"):  # the least important first
-        if console.measure(_table(judged, columns, names)).maximum > room:
-            columns = [column for column in columns if heading not in column[0]]
-    console.print(_table(judged, columns, names))
-    lines = [*judged.remarks, *([f"all arms: {shared}"] if shared else [])]
-    table = "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
-    return "".join(f"{line}\n" for line in lines) + "\n" * bool(lines) + table + "".join(_reasons(judged))
+    return [
+        *_answers(judged),
+        "",
+        *judged.remarks,
+        *([f"all arms: {shared}"] if shared else []),
+        "",
+        _table(judged, _columns(judged, names)),
+        *_reasons(judged),
+    ]
+
+
+def text(judged: Judged, width: int | None, *, color: bool = False) -> str:
+    """The same as text; see `layout.text`."""
+    return layout.text(parts(judged), width, color=color)
+
+
+def _answers(judged: Judged) -> list[Part]:
+    """What came out: a sentence for each arm, or how many there are of each outcome."""
+    found = []
+    for arm in dict.fromkeys(v.arms[1] for v in judged.verdicts):
+        own = [v for v in judged.verdicts if v.arms[1] == arm]
+        whole = next((v for v in own if v.cell is None), own[0])
+        found.append(terminal.answer(whole, sum(v.cell is not None for v in own), WORDS[whole.question.test][1]))
+    if len(found) <= FEW:
+        return list(found)
+    wholes = [v for v in judged.verdicts if v.cell is None] or judged.verdicts
+    return [terminal.counted(f"comparisons with {judged.verdicts[0].arms[0]}", wholes)]
 
 
 def _names(labels: Sequence[str]) -> tuple[dict[str, str], str]:
@@ -64,12 +78,12 @@ def _names(labels: Sequence[str]) -> tuple[dict[str, str], str]:
     return short, " ".join(p for p in parts[labels[0]] if p in everywhere)
 
 
-def _columns(judged: Judged, names: dict[str, str]) -> list[Column]:
+def _columns(judged: Judged, names: dict[str, str]) -> list[Shown]:
     verdicts = judged.verdicts
     baseline = verdicts[0].arms[0]
     arms = list(dict.fromkeys(v.arms[1] for v in verdicts))
     fixed = judged.target is not None
-    columns: list[Column] = []
+    columns: list[Shown] = []
     if len(arms) > 1:
         columns.append(("arm", lambda v: names[v.arms[1]], True))
     if len({v.cell for v in verdicts}) > 1:
@@ -95,7 +109,7 @@ def _columns(judged: Judged, names: dict[str, str]) -> list[Column]:
     return [c for c in columns if any(str(c[1](v)) != ABSENT for v in verdicts)]
 
 
-def _table(judged: Judged, columns: Sequence[Column], names: dict[str, str]) -> Table:
+def _table(judged: Judged, columns: Sequence[Shown]) -> Grid:
     baseline, candidate = judged.verdicts[0].arms
     several = len({v.arms[1] for v in judged.verdicts}) > 1
     if judged.value is None and judged.target is None:
@@ -112,17 +126,19 @@ def _table(judged: Judged, columns: Sequence[Column], names: dict[str, str]) -> 
             if several
             else f"Is {candidate} {word} than {baseline}{what}?"
         )
-    out = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading, _, name in columns:
-        out.add_column(Text(heading), justify="left" if name else "right", no_wrap=True)
-    before: Verdict | None = None
-    for v in judged.verdicts:
-        if before is not None and (v.arms != before.arms) and len({x.cell for x in judged.verdicts}) > 1:
-            out.add_section()
-        cells = [cell if isinstance(cell, Text) else Text(cell) for cell in (show(v) for _, show, _ in columns)]
-        out.add_row(*cells)
-        before = v
-    return out
+    several_cells = len({v.cell for v in judged.verdicts}) > 1
+    rules = [
+        i
+        for i, (one, other) in enumerate(itertools.pairwise(judged.verdicts), 1)
+        if one.arms != other.arms and several_cells
+    ]
+    heads = [Column(heading, right=not name, drop=_drop(heading)) for heading, _, name in columns]
+    return Grid(heads, [[show(v) for _, show, _ in columns] for v in judged.verdicts], title, frozenset(rules))
+
+
+def _drop(heading: str) -> int:
+    """In which order columns go where there is little room."""
+    return next((3 - i for i, word in enumerate(("reached", "median", "interval")) if word in heading), 0)
 
 
 def _reached(v: Verdict) -> str:
@@ -192,7 +208,7 @@ def _reasons(judged: Judged) -> list[str]:
             reason = v.reason + f"; {v.note}" * (v.note not in v.reason)
             said.setdefault(reason, []).append(v.arms[1] + f"[{v.cell or 'pooled'}]" * several)
     lines += [f"{_some(names)}: {reason}" for reason, names in said.items()]
-    return [f"{line}\n" for line in lines]
+    return lines
 
 
 def _some(names: Sequence[str]) -> str:

@@ -204,16 +204,17 @@ def answers(verdicts: Sequence[Verdict]) -> list[Part]:
         shown = [v for v in verdicts if v.claim == claim]
         cells = [v for v in shown if v.cell is not None]
         whole = next((v for v in shown if v.cell is None), None) or (cells[0] if len(cells) == 1 else None)
-        line = _answer(whole, len(cells)) if whole else Text()
+        line = answer(whole, len(cells)) if whole else Text()
         if len(cells) > 1:
-            line.append(" " * bool(whole) + _counted("cells", cells))
+            line.append(" " * bool(whole) + counted("cells", cells))
         lines.append(line)
     if others := [v for v in verdicts if not v.tabled]:
-        lines.append(_counted("other " * bool(lines) + f"claim{'s' * (len(others) != 1)}", others))
+        lines.append(counted("other " * bool(lines) + f"claim{'s' * (len(others) != 1)}", others))
     return lines
 
 
-def _answer(v: Verdict, cells: int) -> Text:
+def answer(v: Verdict, cells: int, reverse: str = "later") -> Text:
+    """What came out of a comparison of runs in so many cells, in a sentence. reverse: what a refuted one is instead."""
     baseline, candidate = v.arms
     under = f" under the protocol {v.question.protocol}" * (v.question.protocol != "published")
     count = f"{v.pairs} pairs of runs" if v.question.paired else f"{sum(v.runs.values())} runs"
@@ -222,19 +223,33 @@ def _answer(v: Verdict, cells: int) -> Text:
         said = f"Not decided: {count}{where} do not show whether {v.question.statement}{under}."
     else:
         said = (
-            f"Yes: {v.question.statement}" if v.supported else f"No, the reverse: {candidate} is later than {baseline}"
+            f"Yes: {v.question.statement}"
+            if v.supported
+            else f"No, the reverse: {candidate} is {reverse} than {baseline}"
         )
         said += under
-        if v.ratio is not None and (v.ratio < 1) == v.supported:
-            said += f", at {_ratio(v.ratio)} times the {'epochs' if isinstance(v.question, Claim) else 'time'}"
-            if (ends := between(v.interval)) != "–":
-                said += f" (95 % interval {ends})"
+        said += _size(v)
         said += f", by {count}{where}."
     word, colon, rest = said.partition(":")
     return Text.assemble((word + colon, f"bold {_STYLE[v.status]}"), rest)
 
 
-def _counted(what: str, verdicts: Sequence[Verdict]) -> str:
+def _size(v: Verdict) -> str:
+    """How large the effect is, as far as that is known and fits the verdict."""
+    unit = "epochs" if isinstance(v.question, Claim) else "time"
+    low, high = v.interval or (0.0, math.inf)
+    if v.ratio is not None and (v.ratio < 1) == v.supported:
+        known = between(v.interval)
+        return f", at {_ratio(v.ratio)} times the {unit}" + f" (95 % interval {known})" * (known != "–")
+    if v.ratio is None and v.supported and high < 1:
+        return f", at less than {high:.2f} times the {unit}"
+    if v.ratio is None and not v.supported and low > 1:
+        return f", at more than {low:.2f} times the {unit}"
+    return ""
+
+
+def counted(what: str, verdicts: Sequence[Verdict]) -> str:
+    """How many there are of each status."""
     counts = {status: sum(v.status is status for v in verdicts) for status in Status}
     words = [f"{n} {'is' if n == 1 else 'are'} {status.value}" for status, n in counts.items() if n]
     listed = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -278,7 +278,7 @@ def test_a_cell_that_one_arm_lacks_is_left_out_and_said(tmp_path, capsys):
     path = write(tmp_path / "times.csv", [*rows("a"), *[r for r in rows("b") if r.arm == "adamw"]])
     assert cli.main(["judge", str(path)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("mine against adamw leaves out 'b': only one of them has runs there\n")
+    assert "\nmine against adamw leaves out 'b': only one of them has runs there\n" in out
     assert "supported: earlier" in out
 
 
