@@ -72,7 +72,7 @@ def test_a_case_of_ones_own_is_collected(pytester: pytest.Pytester) -> None:
 
 def test_python_is_run_wherever_it_stands() -> None:
     """The example of the page on CI is run by `test_example`; the README's lines are those of the page on Python."""
-    assert {topic for topic, page in PAGES.items() if blocks(page, "python")} == {"ci", "pytest", "python"}
+    assert {topic for topic, page in PAGES.items() if blocks(page, "python")} == {"ci", "plug-ins", "pytest", "python"}
     (readme,) = blocks(README, "python")
     said = [line.partition("  #")[0] for line in readme.splitlines() if line]
     page = "\n".join(blocks(PAGE, "python"))

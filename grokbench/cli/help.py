@@ -30,9 +30,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench compare --unlike cpu.json gpu.json",
     ),
     "check": (
-        "Does an optimizer keep to what all have to keep to? Its state, its knobs, its weight decay and more.",
+        "Does an optimizer, task, softmax or model keep to what all have to keep to? Each kind has checks of its own.",
         'grokbench check "torch.optim:NAdam(weight_decay=0.1)"',
         'grokbench check "mine:*" --json findings.json',
+        'grokbench check --task "permutations(n=4)" --model mlp',
     ),
     "gate": (
         "Is a changed optimizer no later than it was, by more than a margin? Made for CI.",
@@ -53,6 +54,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "Verdicts on times of your own, from a table with a row for each run. It trains nothing.",
         "grokbench judge times.csv --baseline adamw",
         "grokbench judge - --unpaired --json verdicts.json",
+    ),
+    "times": (
+        "Learning curves, from CSV, wandb, TensorBoard or JSON lines, to a table of times that judge reads.",
+        "grokbench times curves.csv --metric val_acc --above 0.95",
     ),
     "power": (
         "How many pairs does a question need? For a ratio that you expect, or for what a store has seen.",
