@@ -15,6 +15,7 @@ from tiny import PRESET
 from grokbench import cli, gates
 from grokbench.claims import Cell, presets
 from grokbench.gates import baseline as baselines
+from grokbench.gates import gate
 from grokbench.gates.decision import GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.gates.setting import setting_of
 from grokbench.spec import UsageError, task
@@ -331,3 +332,12 @@ def test_a_misspelt_option_names_the_command(capsys):
         "grokbench gate: error: unrecognized arguments: --budgt 60; see grokbench gate --help"
         in capsys.readouterr().err
     )
+
+
+def test_a_baseline_of_another_model_is_asked_for_with_it():
+    content = {"preset": "smoke", "budget": 3, "cells": [["add", "softmax"]], "model": "mlp(width=16)"}
+    setting = gate._setting(gates.Request("saved.json", "adamw"), content)
+    assert str(setting.preset.model).startswith("mlp(")
+    assert setting.model == "mlp(width=16)"
+    other = gate._setting(gates.Request("saved.json", "adamw", model="mlp(width=32)"), content)
+    assert "width=32" in str(other.preset.model)
