@@ -15,7 +15,7 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench run --claims wang2026 --strict",
     ),
     "list": (
-        "What there is to choose from: tasks, softmaxes, optimizers, presets, claims or protocols.",
+        "What there is to choose from: tasks, softmaxes, models, optimizers, presets, claims or protocols.",
         "grokbench list tasks",
         "grokbench list optimizers",
         "grokbench list claims",
@@ -32,9 +32,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench compare main.json branch.json --fail 5%",
     ),
     "check": (
-        "Does an optimizer keep to what all have to keep to? Its state, its knobs, its weight decay and more.",
+        "Does an optimizer, task, softmax or model keep to what all have to keep to? Each kind has checks of its own.",
         'grokbench check "torch.optim:NAdam(weight_decay=0.1)"',
         'grokbench check "mine:*" --json findings.json',
+        'grokbench check --task "permutations(n=4)" --model mlp',
     ),
     "gate": (
         "Is a changed optimizer no later than it was, by more than a margin? Made for CI.",
@@ -58,7 +59,7 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench judge losses.csv --value loss --lower --target 3.28",
     ),
     "times": (
-        "Learning curves to a table of times, which grokbench judge takes. Reads CSV, JSON lines, wandb and TensorBoard.",
+        "Learning curves to a table of times, which judge takes. Reads CSV, JSON lines, wandb and TensorBoard.",
         "grokbench times curves.csv --metric val_acc --above 0.95",
         "grokbench times wandb.csv --metric val_loss --below 0.1 --runs '{arm}-seed{replica}'",
     ),
