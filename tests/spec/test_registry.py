@@ -200,7 +200,11 @@ def test_a_plug_in_may_take_the_matrices_alone(plugin: str) -> None:
     spec = parse(f"{plugin}:factory(lr=1, parameters='matrices')")
     assert spec.matrices_only
     assert dict(spec.hyperparameters) == {"lr": 1, "adamw_lr": 0.001, "adamw_weight_decay": 0.0}
-    assert values(f"{plugin}:factory(parameters='matrices', adamw_lr=0.5)") == {"adamw_lr": 0.5}
+    assert values(f"{plugin}:factory(parameters='matrices', adamw_lr=0.5)") == {
+        "lr": 0.1,
+        "adamw_lr": 0.5,
+        "adamw_weight_decay": 0.0,
+    }
     assert not parse(f"{plugin}:factory(parameters='all')").matrices_only
     # Or say so itself, and be overruled.
     assert parse(f"{plugin}:hidden").matrices_only
