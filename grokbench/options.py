@@ -54,7 +54,7 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("preset", "preset", "text", "NAME", f"smoke, ci or paper (default: {DEFAULT_PRESET})"),
+    Option("preset", "preset", "text", "NAME", f"smoke, ci, paper or 'module:Attribute' (default: {DEFAULT_PRESET})"),
     Option(
         "task", "tasks", "names", "SPEC", "only these tasks: the preset's by name, or others as 'module:Attribute(…)'"
     ),
@@ -67,7 +67,13 @@ OPTIONS = (
         "SPEC",
         "name or 'package.module:Attribute(key=value, …)'; repeatable, the first is the baseline",
     ),
-    Option("claims", "claims", "names", "PAPER", "all claims of these papers (default: only who is earlier)"),
+    Option(
+        "claims",
+        "claims",
+        "names",
+        "PAPER",
+        "all claims of these, or 'module:Attribute' (default: only who is earlier)",
+    ),
     Option(
         "protocol",
         "protocols",

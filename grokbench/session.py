@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, presets
+from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, plugged, presets
 from grokbench.claims.papers import essential2025, janati2026, lee2024, prieto2025, tveit2025, wang2026
 from grokbench.claims.protocols import PROTOCOLS
 from grokbench.options import FAMILIES, Options
 from grokbench.records.store import Record, Store
 from grokbench.spec import RunSpec, UsageError, choose, registry
+from grokbench.spec.plugins import CLAIM
 from grokbench.training import cores
 from grokbench.training.trainer import Trainer
 
@@ -48,7 +50,7 @@ def cases(options: Options) -> tuple[Case, ...]:
     if options.replicas is not None and not 1 <= options.replicas <= MOST_REPLICAS:
         raise UsageError(f"replicas must be at least 1 and at most {MOST_REPLICAS}, not {options.replicas}")
     cores.check(options.threads)
-    papers = [choose("paper", p, ALL_PAPERS) for p in _unique(options.claims)]
+    papers = [_paper(text) for text in _unique(options.claims)]
     protocols = [choose("protocol", p, PROTOCOLS) for p in _unique(options.protocols)]
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
@@ -72,12 +74,18 @@ def cases(options: Options) -> tuple[Case, ...]:
     everywhere = not (options.tasks or options.softmaxes)
     asked = {(cell.task.name, cell.softmax) for cell in cells}
     for paper in papers:
-        for claim in PAPERS[paper](setup) if paper in PAPERS else ():
+        for claim in () if paper == "tveit2025" else PAPERS.get(paper, partial(plugged.claims, paper))(setup):
             if everywhere or all((cell.task.name, cell.softmax) in asked for cell in claim.cells):
                 claims.append(claim)
     if not claims:
         raise UsageError(f"{', '.join(papers)} claim nothing of the tasks and softmaxes that were chosen")
     return tuple(Case(claim, cell) for claim in claims for cell in claim.places)
+
+
+def _paper(text: str) -> str:
+    if ":" in text or "(" in text:
+        return text
+    return choose("paper", text, (*ALL_PAPERS, *CLAIM.names(), "package.module:Attribute"))
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -9,8 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from grokbench.claims.protocols import Grid
-from grokbench.spec import GrokCriterion, ModelSpec, ModuleSpec, RunSpec, TaskSpec, choose, registry, task
+from grokbench.spec import (
+    GrokCriterion,
+    ModelSpec,
+    ModuleSpec,
+    RunSpec,
+    TaskSpec,
+    UsageError,
+    choose,
+    plugins,
+    registry,
+    task,
+)
 from grokbench.spec.model import parse
+from grokbench.spec.plugins import PRESET
 
 # Named here, so that a new task or softmax changes no published table.
 _SEVEN = ("add", "sub", "mul", "div", "exp", "gcd", "parity")
@@ -105,7 +117,22 @@ _SMOKE = replace(
 PRESETS = {preset.name: preset for preset in (_SMOKE, _CI, _PAPER)}
 
 
+def _plugged(text: str) -> Preset:
+    """A preset of one's own module: a `Preset`, or a function of its settings that makes one."""
+    name, given = plugins.split(PRESET, text)
+    made = plugins.load(PRESET, plugins.known(PRESET, name, ()))
+    if callable(made):
+        with plugins.blamed(PRESET, text, "failed"):
+            made = made(**given)
+    if not isinstance(made, Preset):
+        raise UsageError(f"the preset {text} is {made!r:.60}, not a Preset")
+    return replace(made, name=plugins.written(name, given))
+
+
 def get(name: str, model: str | None = None) -> Preset:
     """The preset of this name, with another model if one is asked for. Raises `UsageError` that lists the choices."""
-    preset = PRESETS[choose("preset", name, tuple(PRESETS))]
+    plain = ":" not in name and "(" not in name
+    if plain:
+        choose("preset", name, (*PRESETS, *PRESET.names(), "package.module:Attribute"))
+    preset = PRESETS[name] if name in PRESETS else _plugged(name)
     return replace(preset, model=parse(model, preset.transformer)) if model else preset
