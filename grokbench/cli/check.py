@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from grokbench.conformance import Finding
 
 
+OTHERS = ("task", "softmax", "model")  # kinds of plug-ins beside optimizers
+
+
 def add(commands: Any) -> None:
     """The command's parser."""
-    parser = commands.add_parser("check", help="what an optimizer has to keep to, checked")
+    parser = commands.add_parser("check", help="what an optimizer, task, softmax or model has to keep to, checked")
     parser.set_defaults(action=run)
     parser.add_argument(
-        "optimizers", nargs="+", metavar="SPEC", help="as for run; package.module:* for all of a module"
+        "optimizers", nargs="*", metavar="SPEC", help="as for run; package.module:* for all of a module"
     )
+    parser.add_argument("--optimizer", action="append", default=[], metavar="SPEC", help="an optimizer, as without it")
+    for kind in OTHERS:
+        parser.add_argument(f"--{kind}", action="append", default=[], metavar="SPEC", help=f"a {kind}, as for run")
     parser.add_argument("--like", metavar="SPEC", help="compare step by step with this optimizer, as torch.optim:AdamW")
     parser.add_argument(
         "--expect",
@@ -39,14 +45,18 @@ def run(options: argparse.Namespace) -> int:
     """Check the optimizers and print what was found."""
     from rich.console import Console
 
-    from grokbench.conformance import conformance, expectations
+    from grokbench.conformance import conformance, expectations, kinds
     from grokbench.conformance.elsewhere import Elsewhere
     from grokbench.records import files
     from grokbench.report import conformance as report
     from grokbench.report import github, layout
 
     import_from_here()
-    names = [name for text in options.optimizers for name in expand(text)]
+    others = [(kind, text) for kind in OTHERS for text in getattr(options, kind)]
+    optimizers = [*options.optimizers, *options.optimizer]
+    if not others and not optimizers:
+        raise UsageError(f"check needs an optimizer, or one of --{', --'.join(OTHERS)}")
+    names = [name for text in optimizers for name in expand(text)]
     with prints.kept() as lines:
         specs = {name: registry.parse(name) for name in names}
         given = dict(map(_expectation, options.expect))
@@ -67,6 +77,10 @@ def run(options: argparse.Namespace) -> int:
                 found[name].append(like(spec))
         prints.tell(lines + more, name)
         lines = []
+    for kind, text in others:
+        with prints.kept() as more:
+            found[f"{kind} {text}"] = list(kinds.conformance(kind, text))
+        prints.tell(more, text)
     out = output(options.json)
     out.write(report.text(found, layout.width_of(out), color=out.isatty()))
     if options.json:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from grokbench.conformance import softmax, task
+from grokbench.conformance import model, softmax, task
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, Finding, NotApplicableError, Seen
 from grokbench.spec import UsageError
 
-KINDS: dict[str, dict[str, Callable[[str], Seen]]] = {"task": task.CHECKS, "softmax": softmax.CHECKS}
+KINDS: dict[str, dict[str, Callable[[str], Seen]]] = {
+    "task": task.CHECKS,
+    "softmax": softmax.CHECKS,
+    "model": model.CHECKS,
+}
 """By kind, the checks by name. The first one decides whether it is such a thing at all."""
 
 

@@ -24,9 +24,15 @@ def alone(config: pytest.Config) -> bool:
 
 def checks(config: pytest.Config) -> list[tuple[str, str]]:
     """Every given optimizer, or every built-in one, with every check. Raises `UsageError` for unknown ones."""
-    from grokbench.conformance import CHECKS
+    from grokbench.conformance import CHECKS, kinds
     from grokbench.spec import registry
 
+    others = {kind: config.getoption(f"--grok-{kind}") or () for kind in kinds.KINDS}
+    others["model"] = [others["model"]] if others["model"] else []
+    if any(others.values()) and not config.getoption("--grok-optimizer"):
+        return [
+            (f"{kind} {text}", check) for kind in kinds.KINDS for text in others[kind] for check in kinds.KINDS[kind]
+        ]
     texts = config.getoption("--grok-optimizer") or list(registry.BUILT_IN)
     for text in texts:
         registry.parse(text)
