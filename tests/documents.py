@@ -13,6 +13,15 @@ PAGES = pages()
 EVERYTHING = "\n".join([README, *PAGES.values()])
 
 
+def write_files(page: str, folder: Path) -> list[str]:
+    """Write the Python blocks that begin with the name of a file into a folder; the names."""
+    named = [(block.partition("\n")[0].removeprefix("# "), block) for block in blocks(page, "python")]
+    files = {name: block for name, block in named if name.endswith(".py")}
+    for name, block in files.items():
+        (folder / name).write_text(block, encoding="utf-8")
+    return list(files)
+
+
 def blocks(page: str, language: str) -> list[str]:
     """The blocks of a language, but those that a comment before them marks as not run, with a reason."""
     found = re.findall(rf"(<!-- not run: .+ -->\n)?```{language}\n(.*?)```", page, re.S)

@@ -7,7 +7,7 @@ import re
 import shlex
 
 import pytest
-from documents import EVERYTHING, PAGES, README, ROOT
+from documents import EVERYTHING, PAGES, README, ROOT, write_files
 
 from grokbench import cli
 from grokbench.claims import presets
@@ -21,6 +21,16 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", EVERYTHING, re.S)
 COMMANDS = list(
     dict.fromkeys(line for block in BLOCKS for line in block.splitlines() for line in line.split(" | ") if line)
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugged(tmp_path_factory):
+    """The files of the page on plug-ins can be imported."""
+    folder = tmp_path_factory.mktemp("plugged")
+    write_files(PAGES["plug-ins"], folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield
 
 
 def test_nothing_is_left_to_be_filled_in():

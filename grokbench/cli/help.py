@@ -32,9 +32,10 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench compare main.json branch.json --fail 5%",
     ),
     "check": (
-        "Does an optimizer keep to what all have to keep to? Its state, its knobs, its weight decay and more.",
+        "Does an optimizer, task, softmax or model keep to what all have to keep to? Each kind has checks of its own.",
         'grokbench check "torch.optim:NAdam(weight_decay=0.1)"',
         'grokbench check "mine:*" --json findings.json',
+        'grokbench check --task "permutations(n=4)" --model mlp',
     ),
     "gate": (
         "Is a changed optimizer no later than it was, by more than a margin? Made for CI.",

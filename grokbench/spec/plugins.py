@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     @property
     def group(self) -> str:
         """The entry points that installed packages register theirs in."""
-        return f"grokbench.{self.name}s"
+        return f"grokbench.{self.name}{'es' if self.name.endswith('x') else 's'}"
 
     def names(self) -> tuple[str, ...]:
         """Those that installed packages have registered."""
