@@ -87,15 +87,15 @@ class PerToken(Linear):
 class Fails(Linear):
     """In its third step, or at once if it is not finite."""
 
-    def __init__(self, *sizes: int, after: int = 3) -> None:
+    def __init__(self, *sizes: int, after: int = 3, words: str = "no luck today") -> None:
         super().__init__(*sizes)
-        self.left = after
+        self.left, self.words = after, words
 
     def forward(self, tokens: Tensor) -> Tensor:
         if self.training:
             self.left -= 1
         if not self.left or not self.head.weight.isfinite().all():
-            raise RuntimeError("no luck today")
+            raise RuntimeError(self.words)
         return super().forward(tokens)
 
 

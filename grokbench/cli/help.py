@@ -15,7 +15,7 @@ HELP: dict[str, tuple[str, ...]] = {
         "grokbench run --claims wang2026 --strict",
     ),
     "list": (
-        "What there is to choose from: tasks, softmaxes, optimizers, presets, claims or protocols.",
+        "What there is to choose from: tasks, softmaxes, models, optimizers, presets, claims or protocols.",
         "grokbench list tasks",
         "grokbench list optimizers",
         "grokbench list claims",

@@ -80,6 +80,18 @@ def _list_optimizers() -> list[tuple[str, str]]:
     return [*rows, ("package.module:Attribute(lr=…)", "any torch.optim.Optimizer, or a function that makes one")]
 
 
+def _list_models() -> list[tuple[str, str]]:
+    from grokbench.claims.presets import PRESETS
+    from grokbench.spec.model import MODULES, TRANSFORMER
+    from grokbench.spec.plugins import MODEL, written
+
+    sizes = "\n".join(f"{p.name}: {p.transformer}" for p in PRESETS.values())
+    rows = [(TRANSFORMER, f"all replicas at once; its settings begin with the preset's\n{sizes}")]
+    rows += [(name, f"one replica at a time\n{written(name, settings)}") for name, settings in MODULES.items()]
+    rows += [(name, "registered by a package") for name in MODEL.names()]
+    return [*rows, ("package.module:Attribute(key=value, …)", "a function of vocabulary, classes and positions")]
+
+
 def _list_presets() -> list[tuple[str, str]]:
     from grokbench.claims.presets import PRESETS
 
@@ -137,6 +149,7 @@ LISTS = {
     "tasks": _list_tasks,
     "softmaxes": _list_softmaxes,
     "optimizers": _list_optimizers,
+    "models": _list_models,
     "presets": _list_presets,
     "claims": _list_claims,
     "protocols": _list_protocols,

@@ -16,6 +16,7 @@ from grokbench.engine.ensemble import EVALUATION_ROWS, Batch, Ensemble
 from grokbench.models.module import fill, make, parameters, scores_of, seeds, trained
 from grokbench.numerics.foreign import foreign
 from grokbench.spec import ModuleSpec, Part, RunSpec
+from grokbench.spec.errors import out_of_memory
 from grokbench.spec.plugins import MODEL
 
 
@@ -90,8 +91,8 @@ class ModuleEnsemble(Ensemble):
             scores = scores_of(self._spec.name, module, self._questions[rows], self._classes)
             loss = self._loss(scores.to(self._weights.flat.dtype), labels).mean()
             gradients = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-        except Exception:
-            if self._weights.flat[slot].isfinite().all():
+        except Exception as error:
+            if out_of_memory(error) or self._weights.flat[slot].isfinite().all():
                 raise
             # Foreign code may fail on these; the loss now says that the run has diverged.
             self._gradients.flat[slot] = torch.nan
@@ -122,8 +123,8 @@ class ModuleEnsemble(Ensemble):
                 scores = scores.to(self._weights.flat.dtype)
                 right.append(scores.argmax(-1) == answers)
                 losses.append(scores.abs().amax(-1) if most else self._loss(scores, answers))
-        except Exception:
-            if self._weights.flat[slot].isfinite().all():
+        except Exception as error:
+            if out_of_memory(error) or self._weights.flat[slot].isfinite().all():
                 raise
             return [0.0, float("nan"), 0.0]
         every = torch.cat(losses)

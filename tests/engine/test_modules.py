@@ -180,6 +180,12 @@ def test_a_run_that_diverges_harms_no_other() -> None:
     assert torch.equal(state(stack, 1), together(runs[1], epochs=3)[0])
 
 
+def test_want_of_memory_is_never_a_divergence() -> None:
+    run = plugged("modules:Fails(after=99, words='out of memory')", optimizer=optimizer("sgd(lr=3e38)"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        together(run, epochs=3)
+
+
 def test_a_pack_trains_modules_eagerly() -> None:
     run = plugged("modules:Plain")
     size = pack_size(dataclasses.replace(run, criterion=dataclasses.replace(run.criterion, budget=10**9)), "cpu")

@@ -16,6 +16,7 @@ from grokbench import cli, gates
 from grokbench.claims import Cell, presets
 from grokbench.cli import gate as gate_command
 from grokbench.gates import baseline as baselines
+from grokbench.gates import gate
 from grokbench.gates.decision import GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.gates.setting import setting_of
 from grokbench.spec import UsageError, task
@@ -342,3 +343,12 @@ def test_git_bisect_is_told_what_to_skip(capsys, tmp_path, monkeypatch):
     assert cli.main(["gate", "--bisect", "--baseline", "adamv", "--candidate", "muon"]) == 125
     assert "unknown optimizer 'adamv'" in capsys.readouterr().err
     assert cli.main(["gate", "--help", "--bisect"]) == 0
+
+
+def test_a_baseline_of_another_model_is_asked_for_with_it():
+    content = {"preset": "smoke", "budget": 3, "cells": [["add", "softmax"]], "model": "mlp(width=16)"}
+    setting = gate._setting(gates.Request("saved.json", "adamw"), content)
+    assert str(setting.preset.model).startswith("mlp(")
+    assert setting.model == "mlp(width=16)"
+    other = gate._setting(gates.Request("saved.json", "adamw", model="mlp(width=32)"), content)
+    assert "width=32" in str(other.preset.model)
