@@ -86,6 +86,8 @@ def _values(rng: np.random.Generator, test: str, times: Floats) -> Floats:
         return np.where(times < NEVER, rng.poisson(2, times.shape), np.nan)
     if test == "collapsed":
         return np.asarray(rng.integers(0, 11, times.shape) / 10)
+    if test in ("lower", "higher"):
+        return np.asarray(rng.exponential(1.0, times.shape))
     return times
 
 
@@ -180,6 +182,7 @@ TESTS: dict[str, Test | LogRank | EqualEffects] = {
         for endpoint in ("sustained", "reached", "below", "collapsed")
         for how, sequential in (("sign flips", False), ("e-process", True))
     },
+    **{f"{endpoint}, sign flips": Test(NULLS[:1], endpoint) for endpoint in ("lower", "higher")},
     "spread, pooled": Test(NULLS + SHIFTED, "spread", pooled=True),
     "interaction, pooled": Test(NULLS + EDGES, "interaction", pooled=True),
     "equal effects, pooled": EqualEffects(NULLS),

@@ -6,13 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from grokbench.cli.common import HELD
 from grokbench.spec import UsageError
-from grokbench.stats.paired import Floats
+
+if TYPE_CHECKING:
+    from grokbench.stats.paired import Floats
 
 RATIO, SPREAD = 0.7, 0.4
 POWERS = (0.5, 0.8, 0.95)

@@ -78,8 +78,9 @@ def written(name: str, given: Mapping[str, Value]) -> str:
 
 def known(kind: Kind, name: str, built_in: Iterable[str]) -> str:
     """The name, if there is such a thing or it says where to import it from. Raises `UsageError` with the choices."""
-    if ":" not in name:
-        choose(kind.name, name, (*built_in, *kind.names(), "package.module:Attribute"))
+    own = tuple(built_in)
+    if ":" not in name and name not in own:  # installed packages are read only for what is not built in
+        choose(kind.name, name, (*own, *kind.names(), "package.module:Attribute"))
     return name
 
 

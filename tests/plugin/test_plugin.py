@@ -154,7 +154,10 @@ def test_verdicts_are_properties_in_junit_reports(run, pytester):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--grok-softmax=hardmax", "unknown softmax of preset tiny 'hardmax': choose from softmax, sparsemax"),
+        (
+            "--grok-softmax=hardmax",
+            "unknown softmax of preset tiny 'hardmax': choose from softmax, sparsemax, stablemax,*",
+        ),
         ("--grok-device=tpu", "unknown device 'tpu': choose from auto, cpu, cuda"),
         ("--grok-json=no/such/x.json", "cannot write no/such/x.json*"),
         ("--grok-store=/dev/null/x", "there is no folder *"),

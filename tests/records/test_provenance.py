@@ -70,9 +70,9 @@ def test_a_verdict_says_that_its_arms_are_of_unlike_arithmetic() -> None:
         (found,) = judge(asked, [ADD], {run.digest: record for run, _, record in own})
         said = "; in 2 of 6 pairs the arms were trained by unlike arithmetic"
         assert found.unlike == unlike
-        assert found.reason.endswith(said) is (said in terminal.text([found], own, 80)) is bool(unlike)
+        assert found.reason.endswith(said) is (said in terminal.text([found], own, None)) is bool(unlike)
         assert export.document([found], own)["verdicts"][0]["pairs_of_unlike_arithmetic"] == unlike
-    assert "cpu, AVX512, x86_64, 2 threads" in terminal.text([found], moved, 80)
+    assert "cpu, AVX512, x86_64, 2 threads" in terminal.text([found], moved, None)
 
 
 @pytest.mark.parametrize(
