@@ -8,6 +8,7 @@ from pathlib import Path
 
 # The models here are tiny. More threads gain nothing, and waiting threads cost much where tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)  # of the terminal that the tests were started in; workers of xdist have one
 
 # Its plugin imports it in every session, so also in those of pytester, which forgets what was not there before.
 import hypothesis  # noqa: F401

@@ -236,6 +236,8 @@ def answer(v: Verdict, cells: int, reverse: str = "later") -> Text:
 
 def _size(v: Verdict) -> str:
     """How large the effect is, as far as that is known and fits the verdict."""
+    if not v.endpoint.timed:
+        return ""
     unit = "epochs" if isinstance(v.question, Claim) else "time"
     low, high = v.interval or (0.0, math.inf)
     if v.ratio is not None and (v.ratio < 1) == v.supported:
