@@ -27,8 +27,7 @@ class Course(NamedTuple):
     """Where the tests of m cells stand. Arrays (m,).
 
     pairs: that each cell has used; all after these are left alone. open: which need another pair. p, p_reverse: of each
-    cell alone. p_adjusted, p_reverse_adjusted: over the family. futile: which stopped since no outcome of the pairs
-    left to them could have decided them.
+    cell alone. p_adjusted, p_reverse_adjusted: over the family.
     """
 
     pairs: NDArray[np.intp]
@@ -37,7 +36,6 @@ class Course(NamedTuple):
     p_reverse: Floats
     p_adjusted: Floats
     p_reverse_adjusted: Floats
-    futile: NDArray[np.bool_]
 
 
 def closed(log_e: Floats, family: int) -> Floats:
@@ -80,7 +78,7 @@ def follow(differences: Sequence[Floats], family: int, level: float, most: int |
     last = int(counts.max(initial=0)) if most is None else most
     first = min(sequential.FIRST, last)
     pairs = np.zeros(m, dtype=np.intp)
-    going, futile = np.ones(m, dtype=bool), np.zeros(m, dtype=bool)
+    going = np.ones(m, dtype=bool)
     own, adjusted = np.zeros((2, m)), np.zeros((2, m))  # the largest so far, logs
     for pair in range(1, last + 1):
         if most is None:
@@ -98,10 +96,9 @@ def follow(differences: Sequence[Floats], family: int, level: float, most: int |
             highest = now + (most - pairs) * going * math.log(2)
             lost = (np.array([closed(side, family) for side in highest]) < threshold).all(0)
             decided = (adjusted >= threshold).any(0)
-            futile |= going & lost & ~decided & (pair < most)
             going = going & ~decided & ~lost
             if not going.any():
                 break
     p, adjusted_p = np.exp(-own), np.exp(-adjusted)
     left = going & (pairs < last)
-    return Course(pairs, left, p[0], p[1], adjusted_p[0], adjusted_p[1], futile)
+    return Course(pairs, left, p[0], p[1], adjusted_p[0], adjusted_p[1])

@@ -67,7 +67,8 @@ def test_a_cell_stops_where_no_outcome_could_decide_it():
     late = np.array([BY_FAR, -BY_FAR] * 8)
     course = follow([late], 1, LEVEL, 16)
     n = int(course.pairs[0])
-    assert course.futile.all()
+    assert not course.open.any()
+    assert min(course.p_adjusted[0], course.p_reverse_adjusted[0]) > LEVEL
     assert n < 16
     for side in (BY_FAR, -BY_FAR):
         assert log_e_sizes(np.append(late[:n], [20 * side] * (16 - n))).max() < -np.log(LEVEL)
