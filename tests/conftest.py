@@ -14,6 +14,7 @@ os.environ.pop("COLUMNS", None)  # of the terminal that the tests were started i
 import hypothesis  # noqa: F401
 import pytest
 import tiny as tiny_preset
+from filelock import FileLock
 
 from grokbench import cli
 from grokbench.claims import presets
@@ -29,8 +30,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> presets.Preset:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the 48 runs that the preset `tiny` asks for: `sgd` and `muon` in each of its cells."""
-    store = tmp_path_factory.mktemp("trained") / "store.sqlite"
-    with pytest.MonkeyPatch.context() as patch:
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # so that one process trains for all
+    store = shared / "trained.sqlite"
+    with FileLock(store.with_suffix(".lock")), pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", tiny_preset.PRESET)
         assert cli.main(["run", "--preset=tiny", "--no-early-stop", f"--store={store}"]) == 0
     return store

@@ -58,6 +58,7 @@ def tested(repository, pytester, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_a_tidied_optimizer_passes(tested):
     assert TIDIED != SOURCE
     tested(TIDIED, "-k", "groks").assert_outcomes(passed=1)

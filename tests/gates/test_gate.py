@@ -260,6 +260,7 @@ def test_a_baseline_file_of_the_version_before_is_read(capsys):
     assert baselines.from_file("", baselines.read("old.json"), setting) == baselines.from_file("", new, setting)
 
 
+@pytest.mark.slow
 def test_a_store_is_a_baseline_if_it_has_one_optimizer(capsys):
     save("--store", "s.sqlite")
     capsys.readouterr()

@@ -87,6 +87,7 @@ def test_a_baseline_file_and_a_store_are_as_strict():
         assert not ask("EndOfWarmup", baseline, max_pairs=2).passed
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_baseline_do_not_answer_for_a_candidate_of_the_same_name(monkeypatch):
     """What changes late and out of sight keeps fingerprint and golden run, so only training anew can tell."""
     asked = ["--preset", "tiny", "--task", "add", "--softmax", "softmax", "--store", "s.sqlite"]

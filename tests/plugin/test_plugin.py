@@ -115,6 +115,7 @@ def test_claims_that_are_not_asserted_are_expected_to_fail(run):
     result.stdout.fnmatch_lines(["*tveit2025-audit?pooled?: t = 5.0175 gives a two-sided p of at least 5.2e-07*"])
 
 
+@pytest.mark.slow
 def test_xdist_trains_nothing_twice_and_its_controller_summarises(pytester):
     environment = f"""
 import os, sys

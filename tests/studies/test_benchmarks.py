@@ -34,6 +34,7 @@ def benchmarks(monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_a_timed_benchmark_says_what_it_measured_and_can_be_compared(benchmarks, tmp_path, capsys):
     path = tmp_path / "result.json"
     only = [f"{benchmarks}/kernels/test_newton_schulz_speed.py::test_orthogonalize[muon-square-32-1]"]

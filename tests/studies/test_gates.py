@@ -33,6 +33,7 @@ def test_a_quarter_that_never_groks_hardly_ever_passes(pools):
         assert fine <= 0.125
 
 
+@pytest.mark.slow
 def test_a_task_that_is_on_the_margin_keeps_the_others_from_passing(pools):
     """The worst of three tasks passes no more often than the level says; with what all show together it was 0.643."""
     for own in pools:

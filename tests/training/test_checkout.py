@@ -75,6 +75,7 @@ def fake(trees, tiny, monkeypatch, tmp_path):
     monkeypatch.setattr("grokbench.perf.timing.Checkout", Fake)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake")
 def test_a_gate_trains_the_candidate_there(capsys):
     assert cli.main(["gate", *ONE, *BOTH, "../broken"]) == 1

@@ -66,6 +66,7 @@ def test_it(i):
 """
 
 
+@pytest.mark.slow
 def test_each_worker_has_one_gpu_and_auto_means_their_number(host, pytester):
     host.setenv(devices.VISIBLE, "3,1")
     pytester.makepyfile(TEST)

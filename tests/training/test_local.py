@@ -261,6 +261,7 @@ def halves(path):
         return sharing.progress().trained
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_store_train_nothing_twice(tmp_path):
     path = tmp_path / "shared.sqlite"
     folders = os.pathsep.join(str(folder) for folder in (Path(__file__).parents[1], Path(__file__).parent))

@@ -58,6 +58,7 @@ def test_what_workers_train_is_what_one_process_trains(tmp_path):
     other.close()
 
 
+@pytest.mark.slow
 def test_a_session_with_two_threads_has_a_worker_and_ends_it(tmp_path, tiny, monkeypatch):
     started = []
 
@@ -77,6 +78,7 @@ def test_a_session_with_two_threads_has_a_worker_and_ends_it(tmp_path, tiny, mon
     assert all(process.poll() is not None for process in processes)
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent_and_leave_no_lease(tmp_path):
     path = tmp_path / "store.sqlite"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -114,6 +116,7 @@ time.sleep(1000)
 """
 
 
+@pytest.mark.slow
 def test_a_worker_leaves_it_to_its_parent_to_report_what_cannot_be_used(tmp_path, capfd):
     path = tmp_path / "store.sqlite"
     Store(path).close()
