@@ -9,6 +9,7 @@ cell of the preset ci (records/ci.jsonl), as if nothing were left of the pairing
 regression is planted in all or some of the candidate's runs, which are censored at the budget. The gate has its default
 margin, level and number of pairs. In the rows of three tasks, each task has such pairs, and the change is in one of
 them; a task that is exactly on the margin must not pass more often than the level says, whatever the others do.
+The interval of the ratio that a gate prints is looked at where the gate stopped: how often it holds the planted factor.
 
 records/twins.jsonl is made by `python benchmarks/studies/gates.py --keep STORE`, which trains what the store lacks.
 """
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grokbench.claims import Cell, presets
-from grokbench.gates.decision import GateOutcome, Pairs, Times, looks, rule
+from grokbench.gates.decision import GateOutcome, Pairs, Times, decide, looks, rule
 from grokbench.gates.gate import LEVEL, MARGIN, MAX_PAIRS
 from grokbench.gates.setting import Setting, setting_of
 from grokbench.records import jsonl
@@ -55,6 +56,9 @@ CHANGES = (
     Change("one in four never groks", np.inf, 0.25),
     Change("one in five is 3 times as late", 3.0, 0.2),
 )
+
+
+FACTORS = (0.7, 1.0, 1.1, 1.5, 3.0)  # of which the interval is looked at
 
 
 class Pool(NamedTuple):
@@ -122,16 +126,17 @@ def first(pairs: Pairs, count: int) -> Pairs:
     return Pairs(pairs.cell, pairs.never, *arms)
 
 
-def one_gate(rng: np.random.Generator, pool: Pool, change: Change, tasks: int = 1) -> tuple[GateOutcome, int]:
-    """The outcome of a simulated gate, and the pairs in each task that it took. The first task has the change."""
+def one_gate(rng: np.random.Generator, pool: Pool, change: Change, tasks: int = 1) -> tuple[GateOutcome, list[Pairs]]:
+    """The outcome of a simulated gate, and the pairs that it took. The first task has the change."""
     cells = [pool.cell._replace(task=replace(pool.cell.task, name=name)) for name in TASKS[:tasks]]
     changes = [change, *[CHANGES[0]] * (tasks - 1)]
     everything = [draw(rng, pool._replace(cell=cell), MAX_PAIRS, own) for cell, own in zip(cells, changes, strict=True)]
     for count in looks(MAX_PAIRS):
-        outcome, _ = rule([first(pairs, count) for pairs in everything], MARGIN, LEVEL)
+        taken = [first(pairs, count) for pairs in everything]
+        outcome, _ = rule(taken, MARGIN, LEVEL)
         if outcome is not GateOutcome.INCONCLUSIVE:
             break
-    return outcome, count
+    return outcome, taken
 
 
 def rates(
@@ -142,7 +147,18 @@ def rates(
     found = [one_gate(rng, pools[i % len(pools)], change, tasks) for i in range(gates)]
     kinds = ({GateOutcome.REGRESSION}, {GateOutcome.PASS, GateOutcome.IMPROVED}, {GateOutcome.INCONCLUSIVE})
     bad, fine, open_ = (float(np.mean([outcome in kind for outcome, _ in found])) for kind in kinds)
-    return bad, fine, open_, float(np.mean([count for _, count in found]))
+    return bad, fine, open_, float(np.mean([len(taken[0]) for _, taken in found]))
+
+
+def covered(pools: list[Pool], factor: float, gates: int, seed: int = 0) -> float:
+    """How often the interval of a gate, where it stopped, holds the factor by which all of the candidate is later."""
+    rng = np.random.default_rng(seed)
+    held = []
+    for i in range(gates):
+        _, taken = one_gate(rng, pools[i % len(pools)], Change("", factor))
+        low, high = decide(taken, MARGIN, LEVEL).interval or (0.0, np.inf)
+        held.append(low <= factor <= high)
+    return float(np.mean(held))
 
 
 def keep(path: str) -> None:
@@ -172,6 +188,10 @@ def main() -> None:
         for tasks, change in [(1, change) for change in CHANGES] + [(3, change) for change in CHANGES[:3]]:
             bad, fine, open_, pairs = rates(pools, change, options.gates, tasks=tasks)
             print(f"| {kind} | {tasks} | {change.name} | {bad:.3f} | {fine:.3f} | {open_:.3f} | {pairs:.1f} |")
+    print("\n| pairs | all later by | the interval holds it |\n|---|---|---|")
+    for kind, pools in kinds.items():
+        for factor in FACTORS:
+            print(f"| {kind} | {factor:g} | {covered(pools, factor, options.gates):.3f} |")
 
 
 if __name__ == "__main__":

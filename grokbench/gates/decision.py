@@ -96,10 +96,12 @@ class Tests(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """The outcome with its reason. ratio: candidate's over baseline's restricted mean time, with a 95 % interval.
+    """The outcome with its reason.
 
-    grokked: runs of baseline and candidate; if both are 0, there is no ratio. more: pairs that would probably decide,
-    None if more than 400 or decided.
+    ratio: the factor between the candidate's times and the baseline's at which the pairs are even, with an interval
+    that holds it at 95 % whenever one looks; None where there is none, as if one arm never groks. sustained_ratio: that
+    of sustained times. grokked: runs of baseline and candidate. more: pairs that would probably decide, None if more
+    than 400 or decided.
     """
 
     outcome: GateOutcome
@@ -147,16 +149,21 @@ def tasks_of(cells: Sequence[Pairs]) -> dict[str, list[Pairs]]:
     return found
 
 
-def _stacks(cells: Sequence[Pairs], kind: Kind) -> tuple[list[Floats], list[Floats]]:
-    """(S, n) times of each task, the candidate's and the baseline's."""
-    tasks = tasks_of(cells).values()
-    candidate = [np.stack([cell.candidate.of(kind) for cell in own]) for own in tasks]
-    return candidate, [np.stack([cell.baseline.of(kind) for cell in own]) for own in tasks]
-
-
 def _ratio(cells: Sequence[Pairs], kind: Kind) -> float:
-    """Candidate's over baseline's restricted mean time."""
-    return paired.restricted_ratio(*_stacks(cells, kind))
+    """Candidate's over baseline's restricted mean time, of cells of one task."""
+    candidate, baseline = np.stack([[e.candidate.of(kind), e.baseline.of(kind)] for e in cells], 1)
+    return paired.restricted_ratio([candidate], [baseline])
+
+
+def _ratio_so_far(cells: Sequence[Pairs], kind: Kind) -> tuple[float | None, Interval]:
+    """The factor at which the pairs are even, and its interval: a factor f is tested as a margin of f − 1 would be."""
+    return sequential.ratio(lambda x: _differences(cells, kind, math.expm1(x)), math.log(cells[0].never) + 1)
+
+
+def _said(ratio: float | None) -> str:
+    if ratio is None:
+        return "unknown"
+    return "∞" if math.isinf(ratio) else f"{ratio:.2f}"
 
 
 def _p(side: Floats) -> float:
@@ -195,11 +202,10 @@ def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
     if not any(grokked):
         reason = f"no run of either arm grokked within {cells[0].never - 1:g} epochs: raise --budget"
         return Decision(outcome, reason, pairs, tests, None, None, None, grokked)
-    interval = paired.ratio_interval(*_stacks(cells, "first"), np.random.default_rng(0))
-    ratio, sustained = (_ratio(cells, kind) for kind in KINDS)
+    (ratio, interval), (sustained, _) = (_ratio_so_far(cells, kind) for kind in KINDS)
     more = _more(cells, margin, level) if outcome is GateOutcome.INCONCLUSIVE else None
-    ends = f" ({interval[0]:.2f}–{interval[1]:.2f})" * math.isfinite(interval[1])
-    shown = f"time ratio {ratio:.2f}{ends}, sustained {sustained:.2f}"
+    low, high = map(_said, interval)
+    shown = f"time ratio {_said(ratio)} ({low}–{high}), sustained {_said(sustained)}"
     if outcome is GateOutcome.REGRESSION:
         reason = f"{_regression(tests, margin, level, grokked)}; {shown}"
     elif outcome is GateOutcome.INCONCLUSIVE:
@@ -232,7 +238,7 @@ def _lacking(cells: Sequence[Pairs], margin: float, level: float) -> str:
             ratio, differences = _ratio(own, kind), _differences(own, kind, margin)
             fine, n = int((differences <= 0).sum()), len(differences)
             if ratio > 1 + margin:
-                return f"{times}{where} are later by {ratio:.2f}, but {fine} of {n} pairs say otherwise"
+                return f"mean {times}{where} are later by {ratio:.2f}, but {fine} of {n} pairs are within {margin:.0%}"
             if _p(differences) > level:
                 return f"{times}{where} are not yet shown to be within {margin:.0%}: {fine} of {n} pairs are"
         if _p_few(own) > level:
@@ -244,8 +250,9 @@ def _lacking(cells: Sequence[Pairs], margin: float, level: float) -> str:
 
 
 def _cut(e: Pairs, kind: Kind, margin: float) -> tuple[Floats, Floats]:
-    """Candidate's times and the baseline's times 1 + margin, both cut at `never`."""
-    return np.minimum(e.candidate.of(kind), e.never), np.minimum(e.baseline.of(kind) * (1 + margin), e.never)
+    """Candidate's times and the baseline's times 1 + margin, both cut where both can be seen."""
+    end = e.never * min(1.0, 1 + margin)
+    return np.minimum(e.candidate.of(kind), end), np.minimum(e.baseline.of(kind) * (1 + margin), end)
 
 
 def _in_order(cells: Sequence[Pairs], value: Callable[[Pairs], Floats]) -> Floats:
