@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, plugged, presets
+from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, chosen_from, plugged, pools_of, presets
 from grokbench.claims.papers import essential2025, janati2026, lee2024, prieto2025, tveit2025, wang2026
 from grokbench.claims.protocols import PROTOCOLS
 from grokbench.options import FAMILIES, Options
@@ -55,12 +55,11 @@ def cases(options: Options) -> tuple[Case, ...]:
     if papers and "tveit2025" not in papers and (options.optimizers or protocols != [PROTOCOLS[0]]):
         raise UsageError(f"{', '.join(papers)} name their own arms and protocol: leave out --optimizer and --protocol")
     chosen = choose("family", options.family, FAMILIES) == "selected"
-    own = cells_of(preset)
-    # Cells beside the preset's were not chosen from among them.
-    all_of_it = {*own, *cells} if any(cell in own for cell in cells) else cells
+    all_of_it = chosen_from(preset, cells)
     family = None if chosen else len(all_of_it)
+    pools = 1 if chosen else pools_of(cells, all_of_it)
     comparisons = max(1, len(options.optimizers) - 1) * len(protocols)
-    setup = Setup(preset, cells, options.replicas, options.early_stop, family, comparisons)
+    setup = Setup(preset, cells, options.replicas, options.early_stop, family, pools, comparisons)
     claims: list[Claim | Audit] = []
     if not papers or "tveit2025" in papers:
         baseline, *candidates = _arms(preset, options.optimizers or preset.arms)
@@ -227,7 +226,7 @@ class Session:
         if isinstance(claim, Audit):
             return verdict.pool(claim)
         pairs = self._gather(claim).pool
-        return None if pairs is None else verdict.pool(claim, pairs, claim.pool_family)
+        return None if pairs is None else verdict.pool(claim, pairs, claim.pools)
 
     def answers(self) -> tuple[list[Verdict], list[tuple[RunSpec, str, Record]]]:
         """What the store now says: the verdicts of the selected cases, and their runs with arm and record."""

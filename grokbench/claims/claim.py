@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
-from grokbench.claims.presets import Preset
+from grokbench.claims.presets import PRESETS, Preset
 from grokbench.claims.protocols import Grid
 from grokbench.claims.question import Question
 from grokbench.spec import (
@@ -59,6 +59,36 @@ def _softmax(preset: Preset, text: str) -> str:
     return softmax(text)
 
 
+def chosen_from(preset: Preset, cells: Sequence[Cell]) -> set[Cell]:
+    """The cells that these were chosen from: they themselves, and all of a preset that has one of them.
+
+    That is this preset, and for cells which it does not have, any built-in one that trains the same runs. So a cell has
+    the same family however it is typed.
+    """
+    own, found = set(cells_of(preset)), set(cells)
+    foreign = found - own
+    if found & own:
+        found |= own
+    for other in PRESETS.values():
+        if (other.model, other.criterion, other.batch) == (preset.model, preset.criterion, preset.batch):
+            theirs = set(cells_of(other))
+            if foreign & theirs:
+                found |= theirs
+    return found
+
+
+def pools_of(asked: Collection[Cell], family: Collection[Cell]) -> int:
+    """How many pools could have been asked for as well as that of these cells, out of a family.
+
+    All cells together are one question. One cell is a question of its own, of which there are as many as cells. A part
+    is one of all that some of the tasks have under some of the softmaxes.
+    """
+    if len(asked) in (1, len(family)):
+        return len(family) if len(asked) == 1 else 1
+    tasks, softmaxes = len({cell.task for cell in family}), len({cell.softmax for cell in family})
+    return int((2**tasks - 1) * (2**softmaxes - 1))
+
+
 def _other_task(preset: Preset, text: str) -> TaskSpec:
     """A task that the preset does not have. A published one needs its size, so of those no bare name will do."""
     from grokbench import tasks  # it brings numpy, which the command line need not wait for
@@ -83,7 +113,7 @@ class Claim(Question):
 
     The arms share everything but what is compared. replicas: pairs in a cell, at the most if sequential. grid: both
     arms are tuned on it, cell by cell. family: from how many cells these were chosen, None if
-    that was before any data were seen.
+    that was before any data were seen. pools: how many parts of these cells there are, of which these are one.
     """
 
     baseline: Arm
@@ -95,6 +125,7 @@ class Claim(Question):
     replicas: int
     grid: Grid | None = None
     family: int | None = None
+    pools: int = 1
 
     def __post_init__(self) -> None:
         if self.baseline[1:] == self.candidate[1:]:
@@ -116,13 +147,6 @@ class Claim(Question):
     def family_of(self, asked: int) -> int:
         """Over how many cells the tests of so many selected ones are corrected."""
         return max(self.family, len(self.cells)) if self.family else asked
-
-    @property
-    def pool_family(self) -> int:
-        """Over how many pools its pool is corrected: all cells together are one question, but a part of them is one of
-        many that could have been asked.
-        """
-        return self.family if self.family and len(self.cells) < self.family else 1
 
     def runs(self, cell: Cell, arm: Arm, replicas: int | None = None) -> list[RunSpec]:
         """The runs of one arm in one cell, one for each replica, in order."""
@@ -179,8 +203,8 @@ def _runs(
 class Setup(NamedTuple):
     """What an invocation sets for every claim. cells: where the user looks; replicas: None for the preset's own.
 
-    family: from how many cells these were chosen, None if that was before any data were seen. comparisons: how many
-    asserted ones are decided together.
+    family: from how many cells these were chosen, None if that was before any data were seen. pools: how many parts of
+    these there are, 1 if the user looks at all of them. comparisons: how many asserted ones are decided together.
     """
 
     preset: Preset
@@ -188,6 +212,7 @@ class Setup(NamedTuple):
     replicas: int | None
     sequential: bool
     family: int | None = None
+    pools: int = 1
     comparisons: int = 1
 
     def cell(self, task: str, softmax: str) -> Cell:
@@ -212,6 +237,7 @@ class Setup(NamedTuple):
             "replicas": preset.replicas if self.replicas is None else self.replicas,
             "sequential": self.sequential,
             "family": None if "cells" in details else self.family,
+            "pools": 1 if "cells" in details else self.pools,
             "asserted": name in preset.asserted,
             **details,
         }

@@ -2,12 +2,12 @@
 
 All tests are e-processes on paired differences, so the rule may be applied after any number of pairs. With the margin m
 and the budget B, times are cut where both arms can be seen: T_candidate at B + 1, and (1 + m) · T_baseline there, too.
-If the candidate is exactly by the margin later, these two are exchangeable within a pair, censored or not. With several
-softmaxes, a pair is one replica of a task, with the mean difference over them.
+If the candidate is exactly by the margin later, these two are exchangeable within a pair, censored or not. Where cells
+are taken together, a pair is one replica of a task, with the mean difference over its softmaxes.
 
-What speaks for the candidate has to be shown in every task. Each of these tests is at the full level: an
+What speaks for the candidate has to be shown in every cell. Each of these tests is at the full level: an
 intersection–union test needs no correction (Berger 1982, Technometrics 24). What speaks against it may be seen in all
-tasks together or in one, corrected by Bonferroni.
+cells together or in one, corrected by Bonferroni.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class Pairs:
 
 class Tests(NamedTuple):
     """p-values. late: T_candidate > (1 + margin) · T_baseline, for first crossings and sustained times; rare: fewer
-    runs grok by then; all three corrected over tasks. fine: the reverse of late; few: the share of pairs lost by far
-    exceeds the share won by far by less than `SHARE`; both of the task in which they are largest. early: the first
-    crossing is earlier, all tasks together.
+    runs grok by then; all three corrected over cells. fine: the reverse of late; few: the share of pairs lost by far
+    exceeds the share won by far by less than `SHARE`; both of the cell in which they are largest. early: the first
+    crossing is earlier, all cells together.
     """
 
     late: float
@@ -128,7 +128,7 @@ def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[GateOutco
     """What these cells' pairs say.
 
     REGRESSION if one of three guards, for first crossings, sustained times and grok rates, reaches a third of the
-    level. PASS if, in every task, both times are shown to be within the margin and few pairs to be lost by far, each at
+    level. PASS if, in every cell, both times are shown to be within the margin and few pairs to be lost by far, each at
     the level, and the ratios of mean times, as seen, are within the margin. IMPROVED if, besides, first crossings are
     shown to be earlier.
     """
@@ -136,23 +136,9 @@ def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[GateOutco
     if min(tests.late, tests.late_sustained, tests.rare) <= level / 3:
         return GateOutcome.REGRESSION, tests
     shown = max(tests.fine, tests.fine_sustained, tests.few) <= level
-    if not shown or any(_ratio(own, kind) > 1 + margin for own in tasks_of(cells).values() for kind in KINDS):
+    if not shown or any((e.ratio(kind) or 0.0) > 1 + margin for e in cells for kind in KINDS):
         return GateOutcome.INCONCLUSIVE, tests
     return GateOutcome.IMPROVED if tests.early <= level else GateOutcome.PASS, tests
-
-
-def tasks_of(cells: Sequence[Pairs]) -> dict[str, list[Pairs]]:
-    """The cells of each task, by its name."""
-    found: dict[str, list[Pairs]] = {}
-    for cell in cells:
-        found.setdefault(cell.cell.task.name, []).append(cell)
-    return found
-
-
-def _ratio(cells: Sequence[Pairs], kind: Kind) -> float:
-    """Candidate's over baseline's restricted mean time, of cells of one task."""
-    candidate, baseline = np.stack([[e.candidate.of(kind), e.baseline.of(kind)] for e in cells], 1)
-    return paired.restricted_ratio([candidate], [baseline])
 
 
 def _ratio_so_far(cells: Sequence[Pairs], kind: Kind) -> tuple[float | None, Interval]:
@@ -171,27 +157,25 @@ def _p(side: Floats) -> float:
 
 
 def _tests(cells: Sequence[Pairs], margin: float) -> Tests:
-    tasks = list(tasks_of(cells).values())
-
     def guarded(side: Callable[[Sequence[Pairs]], Floats]) -> float:
-        """Of all tasks together or of the worst, corrected for looking at both."""
-        if len(tasks) == 1:
+        """Of all cells together or of the worst, corrected for looking at both."""
+        if len(cells) == 1:
             return _p(side(cells))
-        return min(1.0, 2 * _p(side(cells)), 2 * len(tasks) * min(_p(side(own)) for own in tasks))
+        return min(1.0, 2 * _p(side(cells)), 2 * len(cells) * min(_p(side([e])) for e in cells))
 
     return Tests(
-        late=guarded(lambda own: -_differences(own, "first", margin)),
-        late_sustained=guarded(lambda own: -_differences(own, "sustained", margin)),
-        rare=guarded(lambda own: -_missing(own, margin)),
-        fine=max(_p(_differences(own, "first", margin)) for own in tasks),
-        fine_sustained=max(_p(_differences(own, "sustained", margin)) for own in tasks),
-        few=max(_p_few(own) for own in tasks),
+        late=guarded(lambda some: -_differences(some, "first", margin)),
+        late_sustained=guarded(lambda some: -_differences(some, "sustained", margin)),
+        rare=guarded(lambda some: -_missing(some, margin)),
+        fine=max(_p(_differences([e], "first", margin)) for e in cells),
+        fine_sustained=max(_p(_differences([e], "sustained", margin)) for e in cells),
+        few=max(map(_p_few, cells)),
         early=_p(_differences(cells, "first", 0.0)),
     )
 
 
-def _p_few(cells: Sequence[Pairs]) -> float:
-    return min(1.0, float(np.exp(-sequential.log_e_share(_far(cells), SHARE)[-1])))
+def _p_few(e: Pairs) -> float:
+    return min(1.0, float(np.exp(-sequential.log_e_share(_far(e), SHARE)[-1])))
 
 
 def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
@@ -213,7 +197,7 @@ def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
         reason = f"{_lacking(cells, margin, level)}; {shown}; {need}"
     else:
         p = max(tests.fine, tests.fine_sustained, tests.few)
-        everywhere = f" in each of {count} tasks" if (count := len(tasks_of(cells))) > 1 else ""
+        everywhere = f" in each of {len(cells)} cells" if len(cells) > 1 else ""
         reason = f"first crossings and sustained times are within {margin:.0%}{everywhere}, p {p:.2g}; {shown}"
         if outcome is GateOutcome.IMPROVED:
             reason = f"earlier, p {tests.early:.2g}; {reason}"
@@ -230,19 +214,18 @@ def _regression(tests: Tests, margin: float, level: float, grokked: tuple[int, i
 
 
 def _lacking(cells: Sequence[Pairs], margin: float, level: float) -> str:
-    """What keeps it from a PASS, in the first task that lacks anything, and what keeps that from being a REGRESSION."""
-    tasks = tasks_of(cells)
-    for name, own in tasks.items():
-        where = f" in {name}" * (len(tasks) > 1)
+    """What keeps it from a PASS, in the first cell that lacks anything, and what keeps that from being a REGRESSION."""
+    for e in cells:
+        where, n = f" in {e.cell}" * (len(cells) > 1), len(e)
         for kind, times in zip(KINDS, ("first crossings", "sustained times"), strict=True):
-            ratio, differences = _ratio(own, kind), _differences(own, kind, margin)
-            fine, n = int((differences <= 0).sum()), len(differences)
+            ratio, differences = e.ratio(kind) or 0.0, _differences([e], kind, margin)
+            fine = int((differences <= 0).sum())
             if ratio > 1 + margin:
                 return f"mean {times}{where} are later by {ratio:.2f}, but {fine} of {n} pairs are within {margin:.0%}"
             if _p(differences) > level:
                 return f"{times}{where} are not yet shown to be within {margin:.0%}: {fine} of {n} pairs are"
-        if _p_few(own) > level:
-            far, n = _far(own), len(own[0])
+        if _p_few(e) > level:
+            far = _far(e)
             lost, won = int((far > 0).sum()), int((far < 0).sum())
             limit = f"the share lost by far, over that won, is below {SHARE:.0%}"
             return f"{n} pairs{where}, {lost} lost by far and {won} won, are too few to show that {limit}"
@@ -257,7 +240,10 @@ def _cut(e: Pairs, kind: Kind, margin: float) -> tuple[Floats, Floats]:
 
 def _in_order(cells: Sequence[Pairs], value: Callable[[Pairs], Floats]) -> Floats:
     """One number for each replica of a task, the mean over its softmaxes, replica by replica."""
-    return np.stack([np.mean([value(e) for e in own], 0) for own in tasks_of(cells).values()], 1).ravel()
+    tasks: dict[str, list[Floats]] = {}
+    for e in cells:
+        tasks.setdefault(e.cell.task.name, []).append(value(e))
+    return np.stack([np.mean(own, 0) for own in tasks.values()], 1).ravel()
 
 
 def _differences(cells: Sequence[Pairs], kind: Kind, margin: float) -> Floats:
@@ -280,26 +266,21 @@ def _missing(cells: Sequence[Pairs], margin: float) -> Floats:
     return _in_order(cells, missing)
 
 
-def _far(cells: Sequence[Pairs]) -> Floats:
+def _far(e: Pairs) -> Floats:
     """1 where the candidate is `FAR` times as late or did not grok, −1 where the baseline is or did not."""
-
-    def far(e: Pairs) -> Floats:
-        c, b = _cut(e, "first", 0.0)
-        lost = (c >= FAR * b) | ((c >= e.never) & (b < e.never))
-        won = (b >= FAR * c) | ((b >= e.never) & (c < e.never))
-        return lost.astype(np.float64) - won
-
-    return _in_order(cells, far)
+    c, b = _cut(e, "first", 0.0)
+    lost = (c >= FAR * b) | ((c >= e.never) & (b < e.never))
+    won = (b >= FAR * c) | ((b >= e.never) & (c < e.never))
+    return lost.astype(np.float64) - won
 
 
 def _more(cells: Sequence[Pairs], margin: float, level: float) -> int | None:
     """Pairs in each cell that would decide with a probability of 80 % if they went on as those so far."""
     rng = np.random.default_rng(0)
-    tasks = list(tasks_of(cells).values())
-    bound = level / 3 / (2 * len(tasks) if len(tasks) > 1 else 1)
+    bound = level / 3 / (2 * len(cells) if len(cells) > 1 else 1)
     passed, alarmed = np.ones((PATHS, MOST_MORE), dtype=bool), np.zeros((PATHS, MOST_MORE), dtype=bool)
-    for own in tasks:
-        n = len(own[0])
+    for e in cells:
+        n = len(e)
         drawn = rng.integers(0, n, (PATHS, MOST_MORE))
 
         def reached(
@@ -312,11 +293,11 @@ def _more(cells: Sequence[Pairs], margin: float, level: float) -> int | None:
             path = np.hstack([np.broadcast_to(side, (PATHS, n)), side[drawn]])
             return np.asarray(log_e(path)[:, n:] >= -math.log(bound))
 
-        passed &= reached(_far(own), level, lambda d: sequential.log_e_share(d, SHARE))
+        passed &= reached(_far(e), level, lambda d: sequential.log_e_share(d, SHARE))
         for kind in KINDS:
-            side = _differences(own, kind, margin)
+            side = _differences([e], kind, margin)
             passed &= reached(side, level)
             alarmed |= reached(-side, bound)
-        alarmed |= reached(-_missing(own, margin), bound)
+        alarmed |= reached(-_missing([e], margin), bound)
     share = np.logical_or.accumulate(passed | alarmed, 1).mean(0)
     return int((share >= POWER).argmax()) + 1 if share[-1] >= POWER else None

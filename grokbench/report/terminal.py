@@ -178,11 +178,16 @@ def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
         )
     for claim in dict.fromkeys(v.claim for v in verdicts if v.tabled):
         shown = [v for v in verdicts if v.claim == claim]
-        corrected, cells = max(v.cells for v in shown), sum(v.cell is not None for v in shown)
+        cells = sum(v.cell is not None for v in shown)
+        corrected, pools = (
+            max((v.cells for v in shown if (v.cell is None) is pooled), default=1) for pooled in (False, True)
+        )
         if corrected > cells:
+            pool = f", and that of the pool over {pools} choices of tasks and softmaxes" * (pools > corrected)
             lines.append(
                 f"{claim}: p is corrected over the {corrected} cells that could have been asked, not only over the "
-                f"{cells} here. If you chose before you saw any data, --family selected corrects over these alone."
+                f"{cells} here{pool}. If you chose before you saw any data, --family selected corrects over these "
+                "alone."
             )
     if any(v.fragile for v in verdicts):
         lines.append(

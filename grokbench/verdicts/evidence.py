@@ -145,7 +145,7 @@ def _of_pool(claim: Claim, held: Mapping[Cell, Held]) -> _Wanted:
         more = any(len(e.differences) < claim.replicas for e in everywhere)
         return _Wanted(dict.fromkeys(claim.cells, claim.replicas), more)
     gaps = together(everywhere, lambda e: e.differences)
-    course = follow([gaps], claim.pool_family, claim.bound, claim.replicas)
+    course = follow([gaps], claim.pools, claim.bound, claim.replicas)
     more = bool(course.open[0])
     return _Wanted(dict.fromkeys(claim.cells, _next(claim, int(course.pairs[0]), more)), more)
 

@@ -206,3 +206,11 @@ def test_masks_change_with_step_and_site() -> None:
     assert not torch.equal(mask, rng.keep_mask(k, at + 1, 0, 100, 0.5))
     assert not torch.equal(mask, rng.keep_mask(k, at, 1, 100, 0.5))
     assert torch.equal(mask, rng.keep_mask(k, at, 0, 100, 0.5))
+
+
+def test_a_word_of_zero_is_no_infinite_number(monkeypatch):
+    """The logarithm is taken of a number in (0, 1]."""
+    monkeypatch.setattr(rng, "words", lambda *_: torch.tensor([[0, 0, ONES, 0]]))
+    least, most = rng.normal(1, 0, 2).sort().values
+    assert least == 0
+    assert most == pytest.approx(math.sqrt(2 * 32 * math.log(2)))

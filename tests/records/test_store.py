@@ -298,9 +298,12 @@ def test_a_lease_is_renewed_while_its_holder_is_busy(path: Path, monkeypatch: py
     with Store(path) as store:
         assert store.claim(spec().digest)
         db = sqlite3.connect(path)
+        with db:
+            db.execute("INSERT INTO leases SELECT 'of another', 'another', host, pid, started, 7 FROM leases")
         seen, end = set(), time.monotonic() + 30
         while len(seen) < 3 and time.monotonic() < end:
-            seen |= set(db.execute("SELECT renewed FROM leases"))
+            seen |= set(db.execute("SELECT renewed FROM leases WHERE owner != 'another'"))
+        assert db.execute("SELECT renewed FROM leases WHERE owner = 'another'").fetchall() == [(7,)]
         db.close()
     assert len(seen) >= 3
 

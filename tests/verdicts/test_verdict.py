@@ -32,6 +32,8 @@ from grokbench.claims import Arm, Cell
 from grokbench.records.store import Record
 from grokbench.report import export, layout, terminal
 from grokbench.spec import RunSpec, UsageError
+from grokbench.verdicts import verdict
+from grokbench.verdicts.evidence import gather
 from grokbench.verdicts.verdict import Status, Verdict
 
 
@@ -118,6 +120,17 @@ def test_holm_goes_over_the_family() -> None:
         verdicts = judge(asked, FOUR[:size], records)
         assert [v.cell for v in verdicts] == list(FOUR[:size])
         assert [(v.p, v.p_adjusted, v.status.value) for v in verdicts] == [(1 / 64, size / 64, status)] * size
+
+
+@pytest.mark.parametrize(("times", "side"), [(EARLIER, "p_adjusted"), (EARLIER[::-1], "p_reverse_adjusted")])
+def test_a_pool_is_corrected_for_the_pools_and_comparisons_that_it_is_one_of(times: Times, side: str) -> None:
+    """Six pairs that all agree have p = 1/64: of one pool they decide, of four or in four comparisons they do not."""
+    asked = claim((ADD,))
+    cells = tuple(gather(asked, [ADD], records_of(asked, {ADD: times})).cells.values())
+    for pools, comparisons in ((1, 1), (4, 1), (1, 4)):
+        v = verdict.pool(dataclasses.replace(asked, comparisons=comparisons), cells, pools)
+        assert getattr(v, side) == pools * comparisons / 64
+        assert (v.status is Status.INCONCLUSIVE) is (pools * comparisons == 4)
 
 
 def test_a_rejection_makes_the_next_one_easier() -> None:
