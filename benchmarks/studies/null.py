@@ -235,7 +235,7 @@ def coverage_so_far(mean: float, censored: float, samples: int) -> tuple[float, 
         b, c = (Sample(t, t, t) for t in (np.minimum(t, NEVER) for t in arms))
         e = compare("first", 1.0, "cell", "block", b, c, NEVER)
         e = first_pairs(e, int(follow([e.differences], 1, LEVEL, 16).pairs[0]))
-        low, high = ENDPOINTS["first"].ratio_so_far([e])[1]
+        low, high = ENDPOINTS["first"].ratio_so_far([e])[1] or (math.inf, 0.0)  # an empty interval holds nothing
         hits += low <= math.exp(mean) <= high
         ended += low > 0 and high < math.inf
     return hits / samples, ended / samples

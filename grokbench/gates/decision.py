@@ -141,7 +141,7 @@ def rule(cells: Sequence[Pairs], margin: float, level: float) -> tuple[GateOutco
     return GateOutcome.IMPROVED if tests.early <= level else GateOutcome.PASS, tests
 
 
-def _ratio_so_far(cells: Sequence[Pairs], kind: Kind) -> tuple[float | None, Interval]:
+def _ratio_so_far(cells: Sequence[Pairs], kind: Kind) -> tuple[float | None, Interval | None]:
     """The factor at which the pairs are even, and its interval: a factor f is tested as a margin of f − 1 would be."""
     return sequential.ratio(lambda x: _differences(cells, kind, math.expm1(x)), math.log(cells[0].never) + 1)
 
@@ -188,8 +188,8 @@ def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
         return Decision(outcome, reason, pairs, tests, None, None, None, grokked)
     (ratio, interval), (sustained, _) = (_ratio_so_far(cells, kind) for kind in KINDS)
     more = _more(cells, margin, level) if outcome is GateOutcome.INCONCLUSIVE else None
-    low, high = map(_said, interval)
-    shown = f"time ratio {_said(ratio)} ({low}–{high}), sustained {_said(sustained)}"
+    ends = f" ({_said(interval[0])}–{_said(interval[1])})" if interval else ""
+    shown = f"time ratio {_said(ratio)}{ends}, sustained {_said(sustained)}"
     if outcome is GateOutcome.REGRESSION:
         reason = f"{_regression(tests, margin, level, grokked)}; {shown}"
     elif outcome is GateOutcome.INCONCLUSIVE:

@@ -58,13 +58,16 @@ def fewest(level: float) -> int:
     return math.ceil(math.log2(1 / level) - 1e-9)
 
 
-def ratio(differences: Callable[[float], Floats], widest: float, level: float = 0.95) -> tuple[float | None, Interval]:
+def ratio(
+    differences: Callable[[float], Floats], widest: float, level: float = 0.95
+) -> tuple[float | None, Interval | None]:
     """The factor between the times of two arms, with an interval that holds it at whatever number of pairs one looks.
 
     differences: for a log ratio x, (n,) differences of log times between the candidate and e^x times the baseline; they
     fall as x grows, and stay as they are beyond ± widest. The interval has the ratios that neither side of
     `log_e_sizes` has ever rejected, each at half of 1 − level: a confidence sequence (Ramdas et al. 2023, section 3).
-    Its ends are 0 and ∞ where nothing was rejected. The ratio is the one at which both sides weigh the same; None where
+    Its ends are 0 and ∞ where nothing was rejected; it is None if each ratio was rejected at some time, as where the
+    factor drifts from pair to pair. The ratio is the one at which both sides weigh the same; None where
     there is none, as when one arm never gets there.
     """
 
@@ -81,4 +84,5 @@ def ratio(differences: Callable[[float], Floats], widest: float, level: float = 
     high = crossing(lambda x: path(x, 1).max() - enough)
     low = crossing(lambda x: enough - path(x, -1).max())
     middle = crossing(lambda x: path(x, 1)[-1] - path(x, -1)[-1])
-    return middle, (low or 0.0, high or math.inf)
+    interval = low or 0.0, high or math.inf
+    return middle, interval if interval[0] <= interval[1] else None

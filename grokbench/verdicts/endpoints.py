@@ -82,7 +82,7 @@ class Endpoint:
 
     def ratio_so_far(
         self, cells: Sequence[Evidence], pick: Callable[[Sample], Floats] = lambda sample: sample.value
-    ) -> tuple[float | None, Interval]:
+    ) -> tuple[float | None, Interval | None]:
         """The ratio of times with an interval, both valid whenever one looks; pooled, of the replicas all cells have.
 
         A ratio of ρ is tested as a margin of ρ would be, so censoring takes nothing from the level.

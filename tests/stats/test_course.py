@@ -53,6 +53,18 @@ def test_cells_help_one_another_and_stop_when_they_are_decided():
     assert (together.p_reverse_adjusted == 1).all()
 
 
+def test_claim_and_reverse_stop_alike():
+    """Some of these cells are decided on one side, some on the other, and some stop since no outcome could decide."""
+    rng = np.random.default_rng(1)
+    effects = np.array([-0.6, 0.6, -0.2, 0.2, 0.0, 0.0])
+    differences = list(effects[:, None] + rng.normal(0, 0.3, (6, 12)))
+    one, other = follow(differences, 6, LEVEL, 12), follow([-d for d in differences], 6, LEVEL, 12)
+    assert len(set(one.pairs)) > 2
+    assert one.pairs.tolist() == other.pairs.tolist()
+    assert one.p_adjusted.tolist() == other.p_reverse_adjusted.tolist()
+    assert one.p_reverse_adjusted.tolist() == other.p_adjusted.tolist()
+
+
 def test_a_cell_that_lacks_a_pair_holds_up_the_others_but_not_those_that_have_ended():
     strong, slow = np.full(16, BY_FAR), np.tile([0.1, -0.1], 8)
     course = follow([strong, slow[:9], slow], 3, LEVEL, 16)

@@ -129,3 +129,11 @@ def test_bets_on_a_share_need_as_many_pairs_as_the_share_asks_for():
     reached = {limit: int((log_e_share(np.zeros(100), limit) >= np.log(20)).argmax()) + 1 for limit in (0.1, 0.25)}
     assert reached == {0.1: 35, 0.25: 13}
     assert log_e_share([1.0] * 50, 0.25)[-1] < -3
+
+
+def test_an_interval_that_rejects_every_ratio_is_none():
+    """A factor that drifts: no ratio was compatible with all that was seen."""
+    logs = np.concatenate([np.full(16, 1.0), np.full(40, -1.0)])
+    middle, interval = sequential.ratio(lambda x: logs - x, 6.0)
+    assert middle is not None
+    assert interval is None
