@@ -27,28 +27,40 @@ def deterministic(spec: OptimizerSpec) -> Seen:
         if drawn:
             cause = f"it draws from {', '.join(drawn)}, which no run seeds: use torch's own generator"
         else:
-            cause = "something outlives the optimizer"
+            cause = "something outlives the optimizer, or it reads what no run sets, as a clock or default_rng()"
         raise ConformanceError(f"the same gradients give other weights the second time: {cause}")
     return Seen("the same weights again, after another run in between")
 
 
 def _own(spec: OptimizerSpec) -> list[str]:
-    """Generators that a plug-in keeps in itself, its groups, its state or its module."""
+    """Generators that a plug-in keeps in itself, its groups, its state or its module, and that a step draws from."""
     if spec.name in registry.BUILT_IN:
         return []
     one = Replica(spec, tiny=True)
-    one.give(noise(1, 1)[0, 0])
-    one.step()
-    optimizer = one.optimizer
     module = inspect.getmodule(registry.load(spec.name))
-    places = [vars(optimizer), *optimizer.param_groups, *optimizer.state.values(), vars(module) if module else {}]
-    kinds = {
+    kept, steps = dict[str, tuple[object, str]](), noise(2, 1)
+    for row in steps[:, 0]:  # the first may be the one that makes it
+        optimizer = one.optimizer
+        places = [vars(optimizer), *optimizer.param_groups, *optimizer.state.values(), vars(module) if module else {}]
+        for place in places:
+            kept |= {
+                str(name): (value, _state(value)) for name, value in place.items() if isinstance(value, GENERATORS)
+            }
+        one.give(row)
+        one.step()
+    return sorted(
         f"a {type(value).__module__}.{type(value).__name__} of its own ({name})"
-        for place in places
-        for name, value in place.items()
-        if isinstance(value, GENERATORS)
-    }
-    return sorted(kinds)
+        for name, (value, before) in kept.items()
+        if _state(value) != before
+    )
+
+
+def _state(generator: Any) -> str:
+    """All that a generator will give, in one text."""
+    if isinstance(generator, np.random.Generator):
+        return repr(generator.bit_generator.state)
+    state = generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
+    return repr(state.tolist() if isinstance(state, torch.Tensor) else state)
 
 
 def independent(spec: OptimizerSpec) -> Seen:

@@ -68,6 +68,8 @@ RESTS_ON = {
         "no dead knobs",
         "weight decay",
         "rule",
+        "parameters",
+        "formats",
         "paths",
     )
 }

@@ -92,7 +92,9 @@ class _Decay:
         if coupled:
             return Seen(f"coupled: added to the gradient of {which}", CheckOutcome.SAID)
         if free:
-            self._constant(updates, which)
+            if amount := self._constant(updates, which):
+                said = f"it takes {amount:.3g} from the size of each of {which}"
+                return Seen(f"{said}, instead of a share of it, as an L1 term does", CheckOutcome.SAID)
             self._twice(which)
         if self._follows(-1) or _cosine((self.ran[1] - plain[1])[0, moved], self.start[0, moved]) > GROWTH:
             raise ConformanceError(f"it is taken from the gradient of {which}: they grow, so its sign is wrong")
@@ -148,26 +150,37 @@ class _Decay:
             often = (
                 f"every {steps[1] - steps[0]}th step takes"
                 if len(apart) == 1 and apart != {1}
-                else (f"steps {', '.join(map(str, steps[:5]))} of {len(taken.shares)} take")
+                else f"steps {', '.join(map(str, steps[:5]))} of {len(taken.shares)} take"
             )
+            if len(steps) == 1:
+                often = f"only step {steps[0]} of {len(taken.shares)} takes"
         when = f", {taken.when} its update" * (taken.when == "after")
         return f"{often} {share} of {which}{when}"
 
     def _named(self, share: float, rate: float | None) -> str:
         """The share of the weights that a step takes, by its name where it has one."""
-        for name, value in (("lr · weight_decay", rate), ("weight_decay", self.decay)):
+        squared = rate**2 / self.decay if rate else None
+        names = (("lr · weight_decay", rate), ("weight_decay", self.decay), ("lr² · weight_decay", squared))
+        for name, value in names:
             if value and np.isclose(share, value, rtol=1e-2):
                 return name
             if value and name != "weight_decay" and np.isclose(share, 2 * value, rtol=1e-2):
                 return f"twice {name} (is it applied twice?)"
         return f"{share:.3g}"
 
-    def _constant(self, updates: Tensor, which: str) -> None:
-        """Raises `ConformanceError` where each weight loses the same amount, whatever it is."""
+    def _constant(self, updates: Tensor, which: str) -> float:
+        """The amount by which every weight shrinks, whatever it is; 0 if there is none.
+
+        Raises `ConformanceError` where the same amount is subtracted, whatever the sign.
+        """
         gone = (self.ran[1:] - self.ran[:-1] - updates)[:, 0, self.moved]
-        amount = gone[0].mean()
-        if amount and bool(((gone - amount).abs() <= CLOSE * amount.abs() + self.rounding).all()):
-            raise ConformanceError(f"it takes {-float(amount):.3g} from each of {which}, instead of a share of it")
+        for towards_zero, sign in ((False, torch.ones_like(gone)), (True, self.ran[:-1, 0, self.moved].sign())):
+            amount = (gone * sign)[0].mean()
+            if amount and bool(((gone * sign - amount).abs() <= CLOSE * amount.abs() + self.rounding).all()):
+                if towards_zero and amount < 0:
+                    return -float(amount)
+                raise ConformanceError(f"it takes {-float(amount):.3g} from each of {which}, instead of a share of it")
+        return 0.0
 
     def _twice(self, which: str) -> None:
         """Raises `ConformanceError` where it is decoupled and coupled in one."""

@@ -8,6 +8,7 @@ is first asked for, ends with this one, and imports plug-ins itself.
 from __future__ import annotations
 
 import atexit
+import copy
 import functools
 import io
 import os
@@ -16,7 +17,9 @@ import subprocess
 import sys
 from typing import Any, BinaryIO
 
-from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Seen
+from torch import Tensor
+
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import Replica, noise, same
 from grokbench.spec import MachineError, OptimizerSpec, UsageError, registry
 
@@ -37,17 +40,32 @@ def processes(spec: OptimizerSpec) -> Seen:
     for (name, p), there in zip(one.named, answer["weights"], strict=True):
         if not same(p.detach(), there):
             raise ConformanceError(f"in another process, {name} differs after {STEPS} steps")
+    # Loaded here, its own state and the one from there; the other process is to blame only where the first goes on.
+    loaded = [_stepped_on(one, state, rows[STEPS:]) for state in (one.optimizer.state_dict(), answer["state"])]
+    for row in rows[STEPS:]:
+        one.give(row)
+        one.step()
+    here, there = (again if isinstance(again, str) else one.difference(again) for again in loaded)
+    if not there:
+        return Seen("with another hash seed the same bits, and its state, loaded here, goes on with the same bits")
+    if here:
+        text = "with another hash seed the same bits; its state does not go on in one process either: see state_dict"
+        return Seen(text, CheckOutcome.SAID)
+    if isinstance(loaded[1], str):
+        raise ConformanceError(f"a state that another process saved does not fit: {there}; {CAUSE}")
+    raise ConformanceError(f"after a load of the state that another process saved, {there} differs: {CAUSE}")
+
+
+def _stepped_on(one: Replica, state: dict[str, Any], rows: Tensor) -> Replica | str:
+    """One like this, with a copy of this state, after these steps; or why that fails."""
     try:
-        loaded = one.again(answer["state"])
-        for row in rows[STEPS:]:
-            for replica in (one, loaded):
-                replica.give(row)
-                replica.step()
+        again = one.again(copy.deepcopy(state))
+        for row in rows:
+            again.give(row)
+            again.step()
     except UsageError as error:
-        raise ConformanceError(f"a state that another process saved does not fit: {error}; {CAUSE}") from error
-    if name := one.difference(loaded):
-        raise ConformanceError(f"after a load of the state that another process saved, {name} differs: {CAUSE}")
-    return Seen("with another hash seed the same bits, and its state, loaded here, goes on with the same bits")
+        return str(error)
+    return again
 
 
 CAUSE = "is the order of parameters taken from a set?"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import REPLICAS, SIZE, STEPS, Replica, noise, same, trajectory
 from grokbench.spec import OptimizerSpec, UsageError, registry
+
+TINY = 1e-30
 
 
 def finite(spec: OptimizerSpec) -> Seen:
@@ -15,13 +18,16 @@ def finite(spec: OptimizerSpec) -> Seen:
     sparse = ordinary * (torch.arange(SIZE) % 5 == 0)
     cases = {
         "zero": zero.expand(3, -1, -1),
-        "tiny (1e-30)": noise(3, scale=1e-30),
+        "small (1e-12)": noise(3, scale=1e-12),
         "zero after ordinary": torch.cat([ordinary, zero.expand(3, -1, -1)]),
         "mostly zero": sparse,
     }
     for name, gradients in cases.items():
         if not trajectory(spec, gradients, len(gradients)).isfinite().all():
             raise ConformanceError(f"{name} gradients make weights that are not finite")
+    if not trajectory(spec, noise(3, scale=TINY), 3).isfinite().all():
+        text = f"after zero and small gradients, but not after gradients of {TINY:g}, whose squares are 0 in float32"
+        return Seen(text, CheckOutcome.SAID)
     return Seen("after zero and tiny gradients too")
 
 
@@ -73,24 +79,45 @@ def missing(spec: OptimizerSpec) -> Seen:
     """
     if spec.name in registry.BUILT_IN:
         raise NotApplicableError("built in: every parameter has a gradient")
-    one, full, rows, coupled = Replica(spec), Replica(spec), noise(), False
+    # One with a gap, one without, and one that takes the steps around the gap alone.
+    one, full, around = Replica(spec), Replica(spec), Replica(spec)
+    rows, coupled = noise(), False
     name, p = one.named[0]
     for t in range(STEPS):
-        one.give(rows[t, 0])
-        full.give(rows[t, 0])
-        full.step()
         absent = t // 3 == 1
+        for replica in (one, full) if absent else (one, full, around):
+            replica.give(rows[t, 0])
         if absent:
             p.grad = None
-        before = p.detach().clone()
+            around.count += 1  # what it draws is of the number of the step
+        else:
+            around.step()
+        before, others = _weights(one), _weights(full)
+        full.step()
         try:
             one.step()
         except UsageError as error:
             why = str(error).split("\n")[0]
             return Seen(f"a gradient that is None, as a frozen parameter has, is not skipped: {why}", CheckOutcome.SAID)
-        if absent and not same(p, before):
+        if absent and not same(p, before[0]):
             raise ConformanceError(f"step {t + 1} moves {name}, whose gradient is None")
+        if absent and (still := _still(one, before) - _still(full, others) - {name}):
+            raise ConformanceError(
+                f"while {name} has no gradient, {len(still)} others do not move, {min(still)} among them"
+            )
         coupled |= any(not same(a, b) for (_, a), (_, b) in zip(one.named[1:], full.named[1:], strict=True))
     if coupled:
         return Seen("a parameter without a gradient stays; the steps of the others change by it", CheckOutcome.SAID)
+    if not same(p, around.parameters[0]):
+        text = "a parameter without a gradient stays, but its later steps are others: does its group count for it?"
+        return Seen(text, CheckOutcome.SAID)
     return Seen("a parameter without a gradient stays where it is, the others keep their bits")
+
+
+def _weights(one: Replica) -> list[Tensor]:
+    return [p.detach().clone() for p in one.parameters]
+
+
+def _still(one: Replica, before: list[Tensor]) -> set[str]:
+    """The names of what has not moved."""
+    return {name for (name, p), old in zip(one.named, before, strict=True) if same(p, old)}

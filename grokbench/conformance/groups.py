@@ -131,7 +131,7 @@ def _kept(spec: OptimizerSpec, rows: Tensor) -> list[str]:
     for name, value in Replica(spec, tiny=True).optimizer.param_groups[0].items():
         if name not in dict(spec.hyperparameters) or not numeric(value) or name == "lr":
             continue
-        other = tuple(v / 2 for v in value) if isinstance(value, list | tuple) else value / 2 or 0.1
+        other = _half(value)
         try:
             made = _ends(Replica(spec.having(**{name: other}), tiny=True), rows)
             later = Replica(spec, tiny=True)
@@ -142,6 +142,11 @@ def _kept(spec: OptimizerSpec, rows: Tensor) -> list[str]:
         except UsageError:
             continue  # it does not take this value
     return found
+
+
+def _half(value: Any) -> Any:
+    """Half of a number that is not 0, and of each in a row, whose entries may be rows."""
+    return tuple(map(_half, value)) if isinstance(value, list | tuple) else value / 2 or 0.1
 
 
 def _ends(one: Replica, rows: Tensor) -> list[Tensor]:

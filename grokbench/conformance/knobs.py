@@ -22,8 +22,10 @@ Result = Callable[[OptimizerSpec, float, int], Tensor | None]
 # Ordinary gradients; such that a stabilising ε is felt; such that clipping is.
 SCALES = (0.1, 1e-8, 100.0)
 STEPS, MANY_STEPS = 12, 120  # at first; for what acts late, or seldom
-# Names of knobs that may be large: rates, ε, decay. Any other number in [0, 1) is taken as a share, as a momentum is.
+# Names of knobs that may be large: rates, ε, decay. Any other number in [0, 1) is taken as a share, as a momentum is,
+# and so is one of at least a half, whatever its name: a decay_rate of 0.9 is a share.
 SCALE_LIKE = re.compile(r"lr|rate|eps|decay|\bwd\b|l2", re.I)
+LARGE_SHARE = 0.5
 # Switches of torch's own that act on speed, or on what may be done with the graph.
 SPEED = ("foreach", "fused", "capturable", "differentiable")
 FEW = 2  # values to try of what changes nothing at first
@@ -39,7 +41,7 @@ def none_dead(spec: OptimizerSpec) -> Seen:
         # Else the decay of what is left to AdamW follows weight_decay, and would stand for it.
         spec = spec.having(adamw_weight_decay=own.get("weight_decay") or 0.0)
     looked_at = [name for name, value in values.items() if _is_knob(value)]
-    unseen = _unseen(spec)
+    unseen = "; ".join(filter(None, (_unseen(spec), _texts(spec))))
     if not looked_at:
         if unseen:
             return Seen(unseen, CheckOutcome.SAID)
@@ -75,10 +77,21 @@ def _unseen(spec: OptimizerSpec) -> str:
     except (TypeError, ValueError):
         return "its signature cannot be read: what is not named in the parentheses was not looked at"
     rest = next((f"**{name}" for name, p in parameters.items() if p.kind is p.VAR_KEYWORD), "")
-    taken = [name for name in dict(spec.hyperparameters) if name not in (*parameters, *registry.RESERVED)]
-    if not rest or (taken and inspect.isclass(registry.load(spec.name))):  # found in the groups that it makes
+    if not rest:
         return ""
+    taken = [name for name in dict(spec.hyperparameters) if name not in (*parameters, *registry.RESERVED)]
     return f"what {'else ' * bool(taken)}{rest} takes was not looked at: name it in the parentheses"
+
+
+def _texts(spec: OptimizerSpec) -> str:
+    """Its settings that are texts, whose other values nobody knows."""
+    if spec.name in registry.BUILT_IN:
+        return ""
+    inert = _inert(spec)
+    named = [
+        f"{name}={value!r}" for name, value in spec.hyperparameters if isinstance(value, str) and name not in inert
+    ]
+    return f"not looked at, since its choices are not known: {', '.join(named)}" if named else ""
 
 
 def _precision(spec: OptimizerSpec) -> torch.dtype:
@@ -133,7 +146,8 @@ def numeric(value: object) -> bool:
 
 def variations(name: str, value: Any) -> Iterator[Any]:
     """Other values of a knob, the likeliest to be accepted first; those of a share, as of momentum, are shares, too."""
-    inside = isinstance(value, float) and 0 <= value < 1 and not SCALE_LIKE.search(name)
+    small = isinstance(value, float) and 0 <= value < 1
+    inside = small and (value >= LARGE_SHARE or not SCALE_LIKE.search(name))
     if value is None:
         yield from (10, 0.5)
     elif isinstance(value, bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,8 @@ from grokbench.spec.errors import out_of_memory
 from grokbench.spec.foreign import no_exit
 from grokbench.spec.plugins import place
 from grokbench.spec.registry import RESERVED, load
+
+SEEDS = 64  # of so many steps of a run are drawn at once
 
 
 class PerReplica:
@@ -145,8 +148,16 @@ def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.o
 
 def foreign(spec: OptimizerSpec, key: int, count: int, device: torch.device) -> AbstractContextManager[None]:
     """Run foreign code in a frame, on the random numbers of the run with this key, for its step number `count`."""
-    seed = rng.words(rng.key_tensor(key)[None], rng.Stream.OPTIMIZER, torch.tensor([count]), 1)
-    return framed(spec, int(seed), count, device)
+    block, place = divmod(count, SEEDS)
+    return framed(spec, _seeds(key, block)[place], count, device)
+
+
+@functools.lru_cache(maxsize=256)
+def _seeds(key: int, block: int) -> list[int]:
+    """The seeds of a block of steps, since drawing them one by one takes as long as a step of a small model."""
+    counts = torch.arange(block * SEEDS, (block + 1) * SEEDS)
+    drawn: list[int] = rng.words(rng.key_tensor(key).expand(SEEDS), rng.Stream.OPTIMIZER, counts, 1)[:, 0].tolist()
+    return drawn
 
 
 @contextmanager

@@ -163,7 +163,11 @@ class Optimizer:
 
 
 def family(spec: OptimizerSpec) -> OptimizerSpec:
-    """The spec without what may differ between the replicas of one stack."""
+    """The spec without what may differ between the replicas of one stack.
+
+    Every replica has a plug-in's object of its own, so plug-ins of several names are trained in one stack, as in a gate
+    a baseline and its candidate.
+    """
     if spec.name not in BUILT_IN:
-        return dataclasses.replace(spec, hyperparameters=())
+        return OptimizerSpec("plug-in", (), spec.warmup, spec.filter, spec.matrices_only)
     return dataclasses.replace(spec, hyperparameters=tuple(h for h in spec.hyperparameters if h[0] not in RATES))

@@ -164,7 +164,7 @@ def found(optimizer, name):
     return examine(registry.parse(optimizer), name, alone=True)
 
 
-@pytest.mark.parametrize("optimizer", registry.BUILT_IN)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", pytest.param("muon", marks=pytest.mark.slow)])
 def test_good_optimizers_conform(optimizer):
     findings = list(conformance(registry.parse(optimizer)))
     assert [f.check for f in findings] == list(CHECKS)
@@ -263,11 +263,11 @@ def _here(tmp_path, monkeypatch):
 def test_the_command_tells_what_breaks_and_exits_with_1(capsys):
     assert cli.main(["check", "adamw"]) == 0
     assert "decoupled" in capsys.readouterr().out
-    assert cli.main(["check", "adamw", "muon(ns_steps=1)", "--json", "-"]) == 1
+    assert cli.main(["check", "adamw", "plugins:RaisesAtOnce", "--json", "-"]) == 1
     out, err = capsys.readouterr()
     first, second = json.loads(out)["optimizers"]
     assert (first["conforms"], second["conforms"]) == (True, False)
-    assert [f["check"] for f in second["findings"] if f["outcome"] == "breaks"] == ["spectrum"]
+    assert [f["check"] for f in second["findings"] if f["outcome"] == "breaks"] == ["runs"]
     assert "1 of 2 conform" in err
 
 

@@ -102,3 +102,19 @@ def test_what_optimizers_print_is_cut_short_on_standard_error(capsys):
 def test_an_expectation_needs_a_reason(text, capsys):
     assert cli.main(["check", "adamw", "--expect", text]) == 2
     assert "--expect takes CHECK=REASON" in capsys.readouterr().err
+
+
+class Rows(Base):
+    """Has a row of rows among its settings, as coefficients of Newton–Schulz are."""
+
+    def __init__(self, params, lr=0.1, coefficients=((1.0, 2.0), (0.5, 3.0))):
+        super().__init__(params, lr)
+        self.param_groups[0]["coefficients"] = coefficients
+
+    def change(self, p, lr):
+        p.sub_(p.grad, alpha=lr * self.param_groups[0]["coefficients"][1][0])
+
+
+def test_a_row_of_rows_is_a_setting():
+    seen = examine(registry.parse("test_hints:Rows"), "groups", alone=True)
+    assert seen.outcome is CheckOutcome.HOLDS

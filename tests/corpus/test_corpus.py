@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from grokbench.cli.guide import pages
 from grokbench.conformance import CheckOutcome, examine
 from grokbench.spec import registry
 
@@ -33,3 +34,19 @@ def test_the_fault_is_found_and_its_sound_twin_passes(kind):
     assert words in faulty.text
     assert words not in sound.text
     assert faulty.outcome is (CheckOutcome.SAID if getattr(module, "ONLY_SAID", False) else CheckOutcome.BREAKS)
+
+
+def test_the_guide_has_a_row_for_each_pair():
+    text = pages()["check"]
+    modules = {kind: importlib.import_module(f"corpus.{kind}") for kind in KINDS}
+    rows = [
+        f"| `{kind}` | {module.__doc__.splitlines()[0]} | `{module.EXPECT[0]}` "
+        f"| {'said' if getattr(module, 'ONLY_SAID', False) else 'breaks'} |"
+        for kind, module in modules.items()
+    ]
+    table = text.partition("| pair | planted ")[2].partition("\n\n")[0]
+    assert table.splitlines()[2:] == rows
+    said = sum(row.endswith("said |") for row in rows)
+    words = " ".join(text.split())
+    assert f"has {len(rows)} pairs" in words
+    assert f"{len(rows) - said} break, and {said} are said" in words

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import reference
 import torch
-from ensembles import GATED, MIXED, OPTIMIZERS, PLUG_IN, a_run, ensemble_of, state
+from ensembles import GATED, MIXED, OPTIMIZERS, PLAIN, PLUG_IN, a_run, ensemble_of, state
 
 from grokbench.engine.ensemble import shape
 from grokbench.spec import SOFTMAXES, GrokCriterion, ModelSpec, RunSpec, task
@@ -171,3 +171,14 @@ def test_runs_share_an_ensemble_where_only_rates_and_labels_differ():
         a_run(optimizer="adamw(eps=1e-6)"),
     )
     assert all(shape(base) != shape(other) for other in others)
+
+
+def test_plug_ins_of_two_names_share_an_ensemble_and_keep_their_bits():
+    runs = [a_run(PLAIN, f"torch.optim:{name}(lr=0.01)") for name in ("Adam", "RMSprop")]
+    assert shape(runs[0]) == shape(runs[1]) != shape(a_run(PLAIN, "torch.optim:Adam(lr=0.01, warmup=3)"))
+    together, alone = ensemble_of(runs), [ensemble_of([run]) for run in runs]
+    for ensemble in (together, *alone):
+        ensemble.train()
+    for slot, lone in enumerate(alone):
+        assert torch.equal(state(together, slot), state(lone, 0))
+    assert not torch.equal(state(together, 0), state(together, 1))
