@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import special
 
 from grokbench.stats.paired import Floats
 
@@ -15,11 +18,11 @@ EXACT_BLOCKS = 40  # of which each half has 2^20 sums
 EXACT_DEALS = 2**21  # in each of two groups of cells
 RESAMPLES = 99_999
 CHUNK = 10_000
-LARGE = 200  # pairs above which drawing takes time
-PLAIN = (
-    2_500  # drawn patterns at least as extreme on either side, after which neither p can be small: no more are drawn
-)
-AT_ONCE = 2 * 10**7  # numbers that are held for drawn deals
+PLAIN = 2_500  # drawn patterns as extreme on either side, after which neither p can be small: no more are drawn
+MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
+TOO_MANY = 20_000  # runs that are not dealt at all
+LEAST = 1e-15  # of a p that is not counted
+WEIGHT = 0.03  # of one pair or run in the variance of the sum, up to which that is believed
 
 
 def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, float]:
@@ -27,7 +30,8 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
 
     The statistic is the mean; under the hypothesis that the arms are exchangeable within a pair every pattern
     of signs is equally likely (Fisher 1935). Exact up to 40 pairs that differ, above 16 by meeting in the middle
-    (Horowitz and Sahni 1974); else from 99 999 random patterns, of which the observed one counts as one more.
+    (Horowitz and Sahni 1974); else from 99 999 random patterns, of which the observed one counts as one more; above a
+    thousand by the normal distribution, to which a sum of that many comes closer than draws do.
     """
     differences = np.sort(differences[differences != 0])  # a tie has the same sum under either sign
     observed, n = differences.sum(), len(differences)
@@ -37,6 +41,9 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
         return float((sums <= observed + slack).mean()), float((sums >= observed - slack).mean())
     if n <= EXACT_BLOCKS:
         return _tails(_signed_sums(differences[::2]), _signed_sums(differences[1::2]), observed, slack)
+    squares = differences**2
+    if n > MANY and squares.max() <= WEIGHT * squares.sum():
+        return _smooth(observed, float(squares.sum()), 0.0)
     # Eight pairs at a time, by a table of the sums of their 256 patterns.
     padded = np.concatenate([differences, np.zeros(-n % 8)]).reshape(-1, 8)
     tables = np.ascontiguousarray((sign_patterns(8) @ padded.T).T)
@@ -47,16 +54,24 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
             sums += own[rng.integers(0, 256, count, dtype=np.uint8)]
         return sums
 
-    return _drawn(draw, observed, slack, PLAIN if n > LARGE else RESAMPLES)
+    return _drawn(draw, observed, slack)
 
 
-def _drawn(draw: Callable[[int], Floats], observed: float, slack: float, plain: int) -> tuple[float, float]:
+def _smooth(observed: float, variance: float, third: float) -> tuple[float, float]:
+    """Both tails of a sum of many by its first three central moments, the mean 0 (Edgeworth's first term)."""
+    z, skew = observed / math.sqrt(variance), third / variance**1.5
+    shift = float(np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)) * (z**2 - 1) * skew / 6
+    less, greater = float(special.ndtr(z)) - shift, float(special.ndtr(-z)) + shift
+    return min(max(less, LEAST), 1.0), min(max(greater, LEAST), 1.0)
+
+
+def _drawn(draw: Callable[[int], Floats], observed: float, slack: float) -> tuple[float, float]:
     """Both tails from `RESAMPLES` drawn statistics, of which the observed one counts as one more.
 
-    From fewer where both tails have `plain` of them (Besag and Clifford 1991).
+    From fewer where both tails have `PLAIN` of them (Besag and Clifford 1991).
     """
     less, greater, total = 1, 1, 0
-    while total < RESAMPLES and min(less, greater) <= plain:
+    while total < RESAMPLES and min(less, greater) <= PLAIN:
         sums = draw(min(CHUNK, RESAMPLES - total))
         total += len(sums)
         less += int((sums <= observed + slack).sum())
@@ -82,16 +97,20 @@ def _tails(one: Floats, other: Floats, observed: float, slack: float) -> tuple[f
     """The shares of all sums of one of each that are at most the observed one, and at least."""
     one, other = np.sort(one, kind="stable"), np.sort(other, kind="stable")
     total = len(one) * len(other)
-    below = int(np.searchsorted(other, observed + slack - one, side="right").sum())
-    above = total - int(np.searchsorted(other, observed - slack - one, side="left").sum())
-    return below / total, above / total
+    places = np.searchsorted(other, observed + slack - one, side="right")
+    least = observed - slack - one
+    equal = other[places - 1] >= least  # or a place is 0, and its sum is counted below
+    lower = places.copy()
+    lower[equal] = np.searchsorted(other, least[equal], side="left")
+    return int(places.sum()) / total, (total - int(lower.sum())) / total
 
 
-def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats], rng: np.random.Generator) -> tuple[float, float]:
+def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats]) -> tuple[float, float]:
     """The same two p-values for unpaired samples (n,) and (m,) of several cells: arms are dealt anew within each cell.
 
     The statistic is the sum over cells of the difference of means (Fisher 1935). Exact where the cells fall into two
-    groups of at most two million deals each; else from random deals, 99 999 or until no p can be small.
+    groups of at most two million deals each; else from random deals, 99 999 or until no p can be small; with more than
+    a thousand runs by the first three moments of all deals.
     """
     cells = [(np.sort(c), np.sort(b)) for c, b in zip(candidate, baseline, strict=True)]
     cells.sort(key=lambda cell: (len(cell[0]), len(cell[1]), *cell[0], *cell[1]))
@@ -111,18 +130,57 @@ def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats], rng: np.ran
         )
         return _tails(one, other, observed, slack)
 
+    runs = sum(len(c) + len(b) for c, b in cells)
+    if runs > MANY:
+        moments = [_moments(c, b) for c, b in cells]
+        variance = sum(m[0] for m in moments)
+        if not variance:
+            return 1.0, 1.0
+        if runs > TOO_MANY or max(m[2] for m in moments) <= WEIGHT * variance:
+            return _smooth(observed, variance, sum(m[1] for m in moments))
+    tables = [_tables(np.concatenate(cell)) for cell in cells]
+    chunks = itertools.count()
+
     def draw(count: int) -> Floats:
-        dealt = np.zeros(count)
-        for c, b in cells:
-            both, n = np.concatenate([c, b]), len(c)
-            rows = max(1, AT_ONCE // len(both))
-            for start in range(0, count, rows):
-                part = dealt[start : start + rows]
-                mixed = rng.permuted(np.broadcast_to(both, (len(part), len(both))), axis=1)
-                part += mixed[:, :n].mean(1) - mixed[:, n:].mean(1)
+        chunk, dealt = next(chunks), np.zeros(count)
+        for i, ((c, b), own) in enumerate(zip(cells, tables, strict=True)):
+            sums = np.zeros(CHUNK)
+            for table, labels in zip(own, _labels(len(c), len(b), i, chunk), strict=True):
+                sums += table[labels]
+            dealt += (sums / len(c) - (c.sum() + b.sum() - sums) / len(b))[:count]
         return dealt
 
-    return _drawn(draw, observed, slack, PLAIN)
+    return _drawn(draw, observed, slack)
+
+
+def _tables(values: Floats) -> Floats:
+    """(⌈n/8⌉, 256) for eight values (n,) after the other, the sums of all their subsets, by the bits of a byte."""
+    padded = np.concatenate([values, np.zeros(-len(values) % 8)]).reshape(-1, 8)
+    return np.ascontiguousarray(padded @ np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).T)
+
+
+@functools.lru_cache(maxsize=16)  # of a size, since cells of a table are often alike
+def _labels(n: int, m: int, cell: int, chunk: int) -> NDArray[np.uint8]:
+    """(⌈(n+m)/8⌉, CHUNK) drawn deals of n and m runs, as bits: which belong to the candidate."""
+    rng = np.random.default_rng([n, m, cell, chunk])
+    own = np.repeat(np.array([1, 0], dtype=np.uint8), [n, m])
+    return np.packbits(rng.permuted(np.broadcast_to(own, (CHUNK, n + m)), axis=1), axis=1).T.copy()
+
+
+def _moments(c: Floats, b: Floats) -> tuple[float, float, float]:
+    """Of the difference of means over all deals, the variance and the third central moment; and the most that a single
+    run adds to the variance. Those of a mean of runs drawn without replacement.
+    """
+    n, m = len(c), len(b)
+    both = np.concatenate([c, b])
+    away, total = both - both.mean(), n + m
+    scale = total / (n * m)  # the variance of the difference by that of the runs
+    variance = float((away**2).sum()) / (total - 1) * scale
+    if total < 3 or not variance:
+        return variance, 0.0, variance
+    skew = float((away**3).mean()) / float((away**2).mean()) ** 1.5
+    factor = (total - 2 * n) * math.sqrt(total - 1) / ((total - 2) * math.sqrt(n * m))
+    return variance, skew * factor * variance**1.5, float((away**2).max()) / (total - 1) * scale
 
 
 def rarest(sizes: Iterable[tuple[int, int]]) -> float:

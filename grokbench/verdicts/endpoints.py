@@ -70,7 +70,7 @@ class Endpoint:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
         if not question.paired:
             candidate, baseline = ([self.scale(s.value) for s in arm] for arm in arms_of(cells))
-            return *permutation.shuffle(candidate, baseline, rng), ""
+            return *permutation.shuffle(candidate, baseline), ""
         if question.sequential:
             came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
