@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import special
+from scipy.optimize import brentq
 
 from grokbench.stats.paired import Floats, Interval
 from grokbench.stats.permutation import sign_patterns
@@ -34,15 +35,16 @@ def by_signs(
     They fall as x grows, and stay as they are beyond ± widest. The factor is None where it is unknown, as when one arm
     never gets there.
     """
+    half = (1 - level) / 2
 
-    def share(x: float, sign: float) -> float:
+    def score(x: float, sign: float) -> float:
         d = sign * differences(x)
         observed = float(d.sum())
         if len(d) > MOST:
-            return _normal(observed, float(np.sqrt((d**2).sum())))
-        return float((_signs(len(d)) @ d <= observed + 1e-12 * float(abs(d).sum())).mean())
+            return _normal(observed, float(np.sqrt((d**2).sum())), half)
+        return float((_signs(len(d)) @ d <= observed + 1e-12 * float(abs(d).sum())).mean()) - half
 
-    return _invert(lambda x: float(differences(x).sum()), share, widest, level)
+    return _invert(lambda x: float(differences(x).sum()), score, widest, len(differences(0.0)) > MOST)
 
 
 def by_deals(
@@ -56,46 +58,55 @@ def by_deals(
     def gap(x: float) -> float:
         return sum(float(c.mean() - b.mean()) for c, b in samples(x))
 
-    def share(x: float, sign: float) -> float:
+    half = (1 - level) / 2
+
+    def score(x: float, sign: float) -> float:
         cells, observed = samples(x), sign * gap(x)
         if max(len(c) + len(b) for c, b in cells) > MOST:
-            return _normal(observed, math.sqrt(sum(_variance(c, b) for c, b in cells)))
+            return _normal(observed, math.sqrt(sum(_variance(c, b) for c, b in cells)), half)
         both = [np.concatenate(cell) for cell in cells]
         deals = [_deals(len(c), len(b), i, len(cells)) for i, (c, b) in enumerate(cells)]
         dealt = np.sum([deal @ values for deal, values in zip(deals, both, strict=True)], axis=0)
-        return float((sign * dealt <= observed + 1e-12 * sum(float(abs(x).sum()) for x in both)).mean())
+        return float((sign * dealt <= observed + 1e-12 * sum(float(abs(x).sum()) for x in both)).mean()) - half
 
-    return _invert(gap, share, widest, level)
+    return _invert(gap, score, widest, max(len(c) + len(b) for c, b in samples(0.0)) > MOST)
 
 
 def _invert(
-    statistic: Callable[[float], float], share: Callable[[float, float], float], widest: float, level: float
+    statistic: Callable[[float], float],
+    score: Callable[[float, float], float],
+    widest: float,
+    continuous: bool,
 ) -> tuple[float | None, Interval]:
-    """statistic: for a log factor, low where the candidate is earlier. share: for a log factor, and a sign that swaps
-    the arms, the share of all patterns with a statistic as low.
+    """statistic: for a log factor, low where the candidate is earlier. score: for a log factor, and a sign that swaps
+    the arms, how far the share of patterns with a statistic as low is above that which refutes. continuous: not in steps.
     """
 
-    def first(holds: Callable[[float], bool]) -> float:
-        """Where a condition that does not hold for small log factors, and holds for large ones, begins to."""
+    def crossing(of: Callable[[float], float], continuous: bool = True) -> float:
+        """Where a function that falls, or stays, is no longer positive."""
         low, high = -widest, widest
-        if holds(low):
+        if of(low) <= 0:
             return -math.inf
-        if not holds(high):
+        if of(high) > 0:
             return math.inf
+        if continuous:
+            return float(brentq(of, low, high, xtol=1e-7))
         for _ in range(STEPS):
             middle = (low + high) / 2
-            low, high = (low, middle) if holds(middle) else (middle, high)
+            low, high = (low, middle) if of(middle) <= 0 else (middle, high)
         return high
 
-    half = (1 - level) / 2
-    low, high = first(lambda x: share(x, -1) > half), first(lambda x: share(x, 1) <= half)
-    # Where it is zero over a range, as with ties, its middle.
-    middle = (first(lambda x: statistic(x) <= 1e-9) + first(lambda x: statistic(x) < -1e-9)) / 2
+    low = crossing(lambda x: -score(x, -1), continuous)
+    high = crossing(lambda x: score(x, 1), continuous)
+    middle = crossing(lambda x: statistic(x) - 1e-9)
+    if math.isfinite(middle) and statistic(middle + 1e-5) >= -1e-9:  # it is zero over a range, as with ties
+        middle = (middle + crossing(lambda x: statistic(x) + 1e-9)) / 2
     return (math.exp(middle) if math.isfinite(middle) else None), (math.exp(low), math.exp(high))
 
 
-def _normal(observed: float, deviation: float) -> float:
-    return float(special.ndtr(observed / deviation)) if deviation else 1.0
+def _normal(observed: float, deviation: float, half: float) -> float:
+    """How many deviations a statistic lies above the one that refutes."""
+    return (observed / deviation if deviation else 0.0) - float(special.ndtri(half))
 
 
 def _variance(c: Floats, b: Floats) -> float:

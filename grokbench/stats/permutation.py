@@ -19,7 +19,8 @@ EXACT_DEALS = 2**21  # in each of two groups of cells
 RESAMPLES = 99_999
 CHUNK = 10_000
 PLAIN = 2_500  # drawn patterns as extreme on either side, after which neither p can be small: no more are drawn
-MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
+MANY_PAIRS, MANY = 100, 1_000  # pairs, and runs, above which the sum's distribution is known better than by draws
+FEW = 50  # different sizes, of which sums lie on a lattice that moments do not know
 TOO_MANY = 20_000  # runs that are not dealt at all
 LEAST = 1e-15  # of a p that is not counted
 WEIGHT = 0.03  # of one pair or run in the variance of the sum, up to which that is believed
@@ -30,8 +31,8 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
 
     The statistic is the mean; under the hypothesis that the arms are exchangeable within a pair every pattern
     of signs is equally likely (Fisher 1935). Exact up to 40 pairs that differ, above 16 by meeting in the middle
-    (Horowitz and Sahni 1974); else from 99 999 random patterns, of which the observed one counts as one more; above a
-    thousand by the normal distribution, to which a sum of that many comes closer than draws do.
+    (Horowitz and Sahni 1974); else from 99 999 random patterns, of which the observed one counts as one more. Above a
+    hundred by the moments of all patterns, which come closer than draws do where differences are of many sizes.
     """
     differences = np.sort(differences[differences != 0])  # a tie has the same sum under either sign
     observed, n = differences.sum(), len(differences)
@@ -42,8 +43,14 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
     if n <= EXACT_BLOCKS:
         return _tails(_signed_sums(differences[::2]), _signed_sums(differences[1::2]), observed, slack)
     squares = differences**2
-    if n > MANY and squares.max() <= WEIGHT * squares.sum():
-        return _smooth(observed, float(squares.sum()), 0.0)
+    sizes, counts = np.unique(np.round(abs(differences), 12), return_counts=True)
+    if len(sizes) <= FEW:
+        return _drawn(
+            lambda count: _binomial(sizes, counts, count, rng), observed, 1e-9 * float(abs(differences).sum())
+        )
+    if n > MANY_PAIRS and squares.max() <= WEIGHT * squares.sum():
+        variance = float(squares.sum())
+        return _smooth(observed, variance, 0.0, -2 * float((squares**2).sum()))
     # Eight pairs at a time, by a table of the sums of their 256 patterns.
     padded = np.concatenate([differences, np.zeros(-n % 8)]).reshape(-1, 8)
     tables = np.ascontiguousarray((sign_patterns(8) @ padded.T).T)
@@ -57,10 +64,17 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
     return _drawn(draw, observed, slack)
 
 
-def _smooth(observed: float, variance: float, third: float) -> tuple[float, float]:
-    """Both tails of a sum of many by its first three central moments, the mean 0 (Edgeworth's first term)."""
-    z, skew = observed / math.sqrt(variance), third / variance**1.5
-    shift = float(np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)) * (z**2 - 1) * skew / 6
+def _binomial(sizes: Floats, counts: NDArray[np.int_], count: int, rng: np.random.Generator) -> Floats:
+    """Drawn sums of differences of few sizes (k,), of which there are so many each: how many are positive is drawn."""
+    positive = rng.binomial(counts, 0.5, (count, len(counts)))
+    return np.asarray((2 * positive - counts) @ sizes)
+
+
+def _smooth(observed: float, variance: float, third: float, fourth: float = 0.0) -> tuple[float, float]:
+    """Both tails of a sum of many by its cumulants, the mean 0 (Edgeworth's terms for skewness and kurtosis)."""
+    z, skew, kurtosis = observed / math.sqrt(variance), third / variance**1.5, fourth / variance**2
+    terms = (z**2 - 1) * skew / 6 + (z**3 - 3 * z) * kurtosis / 24
+    shift = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * terms
     less, greater = float(special.ndtr(z)) - shift, float(special.ndtr(-z)) + shift
     return min(max(less, LEAST), 1.0), min(max(greater, LEAST), 1.0)
 
@@ -136,6 +150,18 @@ def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats]) -> tuple[fl
         variance = sum(m[0] for m in moments)
         if not variance:
             return 1.0, 1.0
+        if len(cells) == 1:
+            values, held = np.unique(np.round(np.concatenate(cells[0]), 12), return_counts=True)
+            if len(values) <= FEW:
+                n, m = (len(own) for own in cells[0])
+                total = float(held @ values)
+
+                def deal(count: int) -> Floats:
+                    sums = rng.multivariate_hypergeometric(held, n, count, method="marginals") @ values
+                    return np.asarray(sums / n - (total - sums) / m)
+
+                rng = np.random.default_rng(0)
+                return _drawn(deal, observed, 1e-9 * float(abs(values).max()))
         if runs > TOO_MANY or max(m[2] for m in moments) <= WEIGHT * variance:
             return _smooth(observed, variance, sum(m[1] for m in moments))
     tables = [_tables(np.concatenate(cell)) for cell in cells]
