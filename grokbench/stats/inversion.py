@@ -79,7 +79,8 @@ def _invert(
     continuous: bool,
 ) -> tuple[float | None, Interval]:
     """statistic: for a log factor, low where the candidate is earlier. score: for a log factor, and a sign that swaps
-    the arms, how far the share of patterns with a statistic as low is above that which refutes. continuous: not in steps.
+    the arms, how far the share of patterns with a statistic as low is above that which refutes. continuous: whether
+    it is, or goes in steps.
     """
 
     def crossing(of: Callable[[float], float], continuous: bool = True) -> float:

@@ -44,7 +44,7 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
         return _tails(_signed_sums(differences[::2]), _signed_sums(differences[1::2]), observed, slack)
     squares = differences**2
     sizes, counts = np.unique(np.round(abs(differences), 12), return_counts=True)
-    if len(sizes) <= FEW:
+    if n > MANY_PAIRS and len(sizes) <= FEW:
         return _drawn(
             lambda count: _binomial(sizes, counts, count, rng), observed, 1e-9 * float(abs(differences).sum())
         )
