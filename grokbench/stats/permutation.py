@@ -19,7 +19,7 @@ EXACT_DEALS = 2**21  # in each of two groups of cells
 RESAMPLES = 99_999
 CHUNK = 10_000
 PLAIN = 2_500  # drawn patterns as extreme on either side, after which neither p can be small: no more are drawn
-MANY_PAIRS, MANY = 100, 1_000  # pairs, and runs, above which the sum's distribution is known better than by draws
+MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
 FEW = 50  # different sizes, of which sums lie on a lattice that moments do not know
 TOO_MANY = 20_000  # runs that are not dealt at all
 LEAST = 1e-15  # of a p that is not counted
@@ -32,7 +32,7 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
     The statistic is the mean; under the hypothesis that the arms are exchangeable within a pair every pattern
     of signs is equally likely (Fisher 1935). Exact up to 40 pairs that differ, above 16 by meeting in the middle
     (Horowitz and Sahni 1974); else from 99 999 random patterns, of which the observed one counts as one more. Above a
-    hundred by the moments of all patterns, which come closer than draws do where differences are of many sizes.
+    thousand by the moments of all patterns, which come closer than draws do where differences are of many sizes.
     """
     differences = np.sort(differences[differences != 0])  # a tie has the same sum under either sign
     observed, n = differences.sum(), len(differences)
@@ -44,11 +44,11 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
         return _tails(_signed_sums(differences[::2]), _signed_sums(differences[1::2]), observed, slack)
     squares = differences**2
     sizes, counts = np.unique(np.round(abs(differences), 12), return_counts=True)
-    if n > MANY_PAIRS and len(sizes) <= FEW:
+    if n > MANY and len(sizes) <= FEW:
         return _drawn(
             lambda count: _binomial(sizes, counts, count, rng), observed, 1e-9 * float(abs(differences).sum())
         )
-    if n > MANY_PAIRS and squares.max() <= WEIGHT * squares.sum():
+    if n > MANY and squares.max() <= WEIGHT * squares.sum():
         variance = float(squares.sum())
         return _smooth(observed, variance, 0.0, -2 * float((squares**2).sum()))
     # Eight pairs at a time, by a table of the sums of their 256 patterns.
