@@ -20,6 +20,7 @@ RESAMPLES = 99_999
 CHUNK = 10_000
 PLAIN = 2_500  # drawn patterns as extreme on either side, after which neither p can be small: no more are drawn
 MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
+LARGE = 200  # pairs above which drawing takes time
 FEW = 50  # different sizes, of which sums lie on a lattice that moments do not know
 TOO_MANY = 20_000  # runs that are not dealt at all
 LEAST = 1e-15  # of a p that is not counted
@@ -61,7 +62,7 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
             sums += own[rng.integers(0, 256, count, dtype=np.uint8)]
         return sums
 
-    return _drawn(draw, observed, slack)
+    return _drawn(draw, observed, slack, PLAIN if n > LARGE else RESAMPLES)
 
 
 def _binomial(sizes: Floats, counts: NDArray[np.int_], count: int, rng: np.random.Generator) -> Floats:
@@ -79,13 +80,13 @@ def _smooth(observed: float, variance: float, third: float, fourth: float = 0.0)
     return min(max(less, LEAST), 1.0), min(max(greater, LEAST), 1.0)
 
 
-def _drawn(draw: Callable[[int], Floats], observed: float, slack: float) -> tuple[float, float]:
+def _drawn(draw: Callable[[int], Floats], observed: float, slack: float, plain: int = PLAIN) -> tuple[float, float]:
     """Both tails from `RESAMPLES` drawn statistics, of which the observed one counts as one more.
 
-    From fewer where both tails have `PLAIN` of them (Besag and Clifford 1991).
+    From fewer where both tails have `plain` of them (Besag and Clifford 1991).
     """
     less, greater, total = 1, 1, 0
-    while total < RESAMPLES and min(less, greater) <= PLAIN:
+    while total < RESAMPLES and min(less, greater) <= plain:
         sums = draw(min(CHUNK, RESAMPLES - total))
         total += len(sums)
         less += int((sums <= observed + slack).sum())
