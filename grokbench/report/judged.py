@@ -96,13 +96,13 @@ def _columns(judged: Judged, names: dict[str, str]) -> list[Shown]:
         columns += [
             (f"reached\n{'of pairs' if verdicts[0].question.paired else 'of runs'}", _reached, False),
             ("time\nratio", lambda v: ABSENT if v.ratio is None else f"{v.ratio:.2f}", False),
-            ("95 %\ninterval", lambda v: _ends(v, lambda x: f"{x:.2f}", "–"), False),
+            ("95 %\ninterval", _interval, False),
         ]
     else:
         columns += [
             ("pairs" if verdicts[0].question.paired and not fixed else "runs", _size, False),
             ("mean\ndifference", lambda v: ABSENT if v.difference is None else _digits(v)(v.difference), False),
-            ("95 %\ninterval", lambda v: _ends(v, _digits(v), " to "), False),
+            ("95 %\ninterval", _interval, False),
         ]
     columns.append(("adjusted\np", lambda v: _p(v.p_reverse_adjusted if _against(v) else v.p_adjusted), False))
     columns.append(("\nverdict", lambda v: Text(_status(v), STYLE[v.status]), True))
@@ -169,10 +169,12 @@ def _digits(v: Verdict) -> Callable[[float], str]:
     return f"{{:.{places}f}}".format
 
 
-def _ends(v: Verdict, show: Callable[[float], str], between: str) -> str:
+def _interval(v: Verdict) -> str:
+    if v.difference is None:
+        return terminal.between(v.interval)
     if v.interval is None or not all(map(math.isfinite, v.interval)):
         return ABSENT
-    return between.join(map(show, v.interval))
+    return " to ".join(map(_digits(v), v.interval))
 
 
 def _against(v: Verdict) -> bool:
@@ -198,10 +200,15 @@ def _reasons(judged: Judged) -> list[str]:
         if judged.target is not None:
             test += ", by which a run is as likely to lie above the middle of its arm as below it,"
         lines = [f"Verdicts of {test} hold for one look, at a number of runs that was set beforehand."]
-    if any(_ends(v, str, "") != ABSENT for v in judged.verdicts):
-        late = any(v.grokked[label] < v.runs[label] for v in judged.verdicts for label in v.arms)
-        less = "; less than 95 % where runs never get there, as some here" * (late and not question.sequential)
-        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover{less}.")
+    if any(_interval(v) != ABSENT for v in judged.verdicts):
+        lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover.")
+    late = any(v.grokked[label] < v.runs[label] for v in judged.verdicts for label in v.arms)
+    if late and not question.sequential and any(v.ratio is not None for v in judged.verdicts):
+        lines.append(
+            "Where a run never got there, the ratio is the factor between the arms' times at which the test sees no "
+            "difference, and its interval are the factors that the test does not refute"
+            f"{'; fewer than 6 pairs refute none' * question.paired}."
+        )
     said: dict[str, list[str]] = {}
     for v in judged.verdicts:
         if v.status is not Status.SUPPORTED or v.note:

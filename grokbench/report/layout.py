@@ -98,13 +98,20 @@ def fitted(grid: Grid, width: int) -> tuple[Table, int, str]:
     shown = list(range(len(grid.columns)))
     wide = _console(io.StringIO(), _EVERYTHING, False)
 
+    widths = [_widest(grid, i) for i in range(len(grid.columns))]
+
     def need() -> int:
-        return Measurement.get(wide, wide.options, _rich(grid, shown)).minimum
+        return Measurement.get(wide, wide.options, _heads(grid, shown, widths)).minimum
 
     while need() - 1 > width and (most := max(grid.columns[i].drop for i in shown)):
         shown = [i for i in shown if grid.columns[i].drop < most]
     left = [" ".join(column.head.split()) for i, column in enumerate(grid.columns) if i not in shown]
-    return _rich(grid, shown), need(), ", ".join(left)
+    table = _heads(grid, shown, widths)
+    for number, row in enumerate(grid.rows):
+        if number in grid.rules:
+            table.add_section()
+        table.add_row(*(row[i] for i in shown))
+    return table, need(), ", ".join(left)
 
 
 def _table(grid: Grid, width: int, color: bool) -> str:
@@ -115,20 +122,23 @@ def _table(grid: Grid, width: int, color: bool) -> str:
     return buffer.getvalue() + "".join(f"{line}\n" for line in textwrap.wrap(note, width))
 
 
-def _rich(grid: Grid, shown: Sequence[int]) -> Table:
+def _widest(grid: Grid, i: int) -> int:
+    """The columns of text that a column of a table needs."""
+    column = grid.columns[i]
+    texts = dict.fromkeys([column.head, *(str(row[i]) for row in grid.rows)])
+    pieces = [piece for text in texts for piece in (text.split() if column.wrap else text.split("\n"))]
+    return max(map(cell_len, pieces), default=0)
+
+
+def _heads(grid: Grid, shown: Sequence[int], widths: Sequence[int]) -> Table:
+    """The table without its rows. A column that does not wrap has a fixed width, so that no row has to be measured."""
     out = Table(title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     out.title = Text(grid.title, "bold") if grid.title else None
     for i in shown:
         column = grid.columns[i]
-        texts = [column.head, *(str(row[i]) for row in grid.rows)]
-        pieces = [piece for text in texts for piece in (text.split() if column.wrap else text.split("\n"))]
-        widest = max(map(cell_len, pieces), default=0)
         justify: JustifyMethod = "right" if column.right else "left"
-        out.add_column(column.head, justify=justify, no_wrap=not column.wrap, min_width=widest)
-    for number, row in enumerate(grid.rows):
-        if number in grid.rules:
-            out.add_section()
-        out.add_row(*(row[i] for i in shown))
+        fixed = None if column.wrap else widths[i]
+        out.add_column(column.head, justify=justify, no_wrap=not column.wrap, width=fixed, min_width=widths[i])
     return out
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -71,8 +71,8 @@ def ratio_interval(
             log = np.log(x[trained].mean()) - np.log(y[trained].mean())
             drawn += (np.log(own @ x[trained]) - np.log(own @ y[trained]) - log) * np.sqrt(n / (n - 1))
             estimate += log
-    reach = stats.t.ppf((1 + level) / 2, freedom)
-    low, high = np.exp((estimate + np.quantile(drawn, stats.norm.cdf([-reach, reach]))) / cells)
+    reach = special.stdtrit(freedom, (1 + level) / 2)
+    low, high = np.exp((estimate + np.quantile(drawn, special.ndtr([-reach, reach]))) / cells)
     return float(low), float(high)
 
 
@@ -114,7 +114,7 @@ def _half(effects: Sequence[Floats], level: float) -> float:
     mean, weight = np.concatenate(means), np.concatenate(weights)
     if len(mean) < 2 or np.ptp(mean) <= 1e-12 * abs(mean).max():
         return np.inf
-    return float(stats.t.ppf((1 + level) / 2, len(mean) - 1) * mean.std(ddof=1) * np.sqrt((weight**2).sum()))
+    return float(special.stdtrit(len(mean) - 1, (1 + level) / 2) * mean.std(ddof=1) * np.sqrt((weight**2).sum()))
 
 
 def rate_difference(
@@ -134,7 +134,7 @@ def rate_difference(
     estimate = float(gaps.mean())
     if len(gaps) < 2 or not gaps.std():
         return estimate, _newcombe(gaps > 0, gaps < 0, level) if estimate in (-1, 0, 1) else (-1.0, 1.0)
-    half = stats.t.ppf((1 + level) / 2, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+    half = special.stdtrit(len(gaps) - 1, (1 + level) / 2) * gaps.std(ddof=1) / np.sqrt(len(gaps))
     return estimate, (max(-1.0, estimate - float(half)), min(1.0, estimate + float(half)))
 
 
@@ -157,7 +157,7 @@ def _newcombe(x: NDArray[np.bool_], y: NDArray[np.bool_], level: float) -> Inter
 
 def _wilson(share: float, n: int, level: float) -> Interval:
     """Wilson's interval (1927) of a proportion."""
-    z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
+    z2 = float(special.ndtri((1 + level) / 2)) ** 2
     centre, half = share + z2 / (2 * n), np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
     low, high = float((centre - half) / (1 + z2 / n)), float((centre + half) / (1 + z2 / n))
     return (0.0 if share == 0 else low, 1.0 if share == 1 else high)
@@ -181,7 +181,7 @@ def logrank(
         share = risk_c / risk
         excess += float((events_c - events * share).sum())
         variance += float((events * share * (1 - share) * (risk - events) / np.maximum(risk - 1, 1)).sum())
-    return float(stats.chi2.sf(excess**2 / variance, 1)) if variance else 1.0
+    return float(special.chdtrc(1, excess**2 / variance)) if variance else 1.0
 
 
 def spread(

@@ -5,13 +5,15 @@ Model: log time ratios of pairs are normal with a mean of log(ratio) and a given
 
 from __future__ import annotations
 
+import bisect
 import functools
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import gammaln
+from scipy import special, stats
 
 from grokbench.stats import sequential
 from grokbench.stats.paired import Floats
@@ -72,23 +74,30 @@ def _first(reached: NDArray[np.bool_], power: float) -> int | None:
 @functools.lru_cache(maxsize=4096)
 def flips_needed(gap: float, spread: float, ties: float, level: float, power: float = 0.8) -> int | None:
     """Pairs with which the sign-flip test reaches the level with this probability; gap: mean log ratio, positive."""
-    n = np.arange(2, MOST + 1)
     mean = gap * (1 - ties)
-    deviation = np.sqrt((1 - ties) * (spread**2 + gap**2) - mean**2)
-    chance = np.ones(len(n))
-    if deviation:
-        chance = stats.nct.sf(stats.t.isf(level, n - 1), n - 1, np.sqrt(n) * mean / deviation)
-    enough = (chance >= power) & (n * (1 - ties) >= -np.log2(level))
-    if not enough.any():
+    deviation = math.sqrt(max(0.0, (1 - ties) * (spread**2 + gap**2) - mean**2))
+
+    def enough(n: int) -> bool:
+        if n * (1 - ties) < -math.log2(level):
+            return False
+        return not deviation or _student(level, n - 1, math.sqrt(n) * mean / deviation) >= power
+
+    about = _smallest(enough, 2, MOST + 1)
+    if about > MOST:
         return None
-    about = int(n[enough.argmax()])
     if about > EXACT + 1:
         return about
-    low, high = 1, EXACT + 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if flip_power(middle, gap, spread, ties, level) >= power else (middle + 1, high)
-    return low
+    return _smallest(lambda n: flip_power(n, gap, spread, ties, level) >= power, 1, EXACT + 1)
+
+
+def _smallest(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest of these numbers for which a condition holds that then goes on to hold; `high` if none below it."""
+    return bisect.bisect_left(range(high), True, low, high, key=holds)
+
+
+def _student(level: float, freedom: float, shift: float) -> float:
+    """The power of Student's one-sided test, where its statistic is shifted by so much."""
+    return float(1 - special.nctdtr(freedom, shift, -special.stdtrit(freedom, level)))
 
 
 def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> float:
@@ -113,12 +122,17 @@ def runs_needed(candidate: Floats, baseline: Floats, level: float, power: float 
     gap = abs(float(candidate.mean() - baseline.mean()))
     if min(n, m) < 2 or not gap:
         return None
-    more = np.arange(1, MOST + 1)
-    a, b = candidate.var(ddof=1) / (n + more), baseline.var(ddof=1) / (m + more)
-    rarest = gammaln(n + more + 1) + gammaln(m + more + 1) - gammaln(n + m + 2 * more + 1)
-    chance = np.ones(MOST)
-    if a[0] + b[0] > 0:
-        freedom = (a + b) ** 2 / (a**2 / (n + more - 1) + b**2 / (m + more - 1))
-        chance = stats.nct.sf(stats.t.isf(level, freedom), freedom, gap / np.sqrt(a + b))
-    enough = (chance >= power) & (rarest <= np.log(level))
-    return int(more[enough.argmax()]) if enough.any() else None
+    spread_c, spread_b = float(candidate.var(ddof=1)), float(baseline.var(ddof=1))
+
+    def enough(more: int) -> bool:
+        c, b = n + more, m + more
+        if special.gammaln(c + 1) + special.gammaln(b + 1) - special.gammaln(c + b + 1) > math.log(level):
+            return False
+        x, y = spread_c / c, spread_b / b
+        if x + y == 0:
+            return True
+        freedom = (x + y) ** 2 / (x**2 / (c - 1) + y**2 / (b - 1))
+        return _student(level, freedom, gap / math.sqrt(x + y)) >= power
+
+    found = _smallest(enough, 1, MOST + 1)
+    return found if found <= MOST else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from grokbench.stats.paired import Floats, Interval
 
@@ -51,5 +51,5 @@ def _welch(
     if not errors.any():
         return NONE
     freedom = errors.sum() ** 2 / sum(e**2 / (len(x) - 1) for e, x in zip(errors, arms, strict=True))
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(errors.sum()))
+    half = float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(errors.sum()))
     return centre - half, centre + half

@@ -6,6 +6,7 @@ found. A new one is one more object in `ENDPOINTS`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -14,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from grokbench.claims import Audit, Question
+from grokbench.claims import Audit, Comparison, Question
 from grokbench.claims.claim import Cell
 from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
-from grokbench.stats import paired, permutation, sequential, unpaired
+from grokbench.stats import inversion, paired, permutation, sequential, unpaired
 from grokbench.stats.paired import Floats, Interval
 from grokbench.verdicts.pairs import Evidence, Sample, arms_of, blocks_of, stack, stack_arms, sums, together
 
@@ -49,21 +50,27 @@ class Endpoint:
         """Values as means of them are compared; smaller is for the claim."""
         return np.log(value)
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+    def differences(self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> Floats:
         """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
 
         Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
         margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
         """
-        end = never * min(1.0, margin)
-        gap = np.log(np.minimum(candidate, end)) - np.log(np.minimum(margin * baseline, end))
+        c, b = self._seen(baseline, candidate, never, margin)
+        gap = np.log(c) - np.log(b)
         return np.where(abs(gap) < 1e-12, 0.0, gap)  # margin · T rounds
+
+    @staticmethod
+    def _seen(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
+        """The candidate's times and margin times the baseline's, cut where both can be seen."""
+        end = never * min(1.0, margin)
+        return np.minimum(candidate, end), np.minimum(margin * baseline, end)
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
         if not question.paired:
             candidate, baseline = ([self.scale(s.value) for s in arm] for arm in arms_of(cells))
-            return *permutation.shuffle(candidate, baseline, rng), ""
+            return *permutation.shuffle(candidate, baseline), ""
         if question.sequential:
             came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
@@ -76,9 +83,11 @@ class Endpoint:
         pairs = len(together(cells, lambda e: e.differences)) if question.sequential else blocks_of(cells)
         return 2.0**-pairs
 
-    def ratio(self, cells: Sequence[Evidence]) -> float | None:
-        """The size of the effect as a ratio, if the endpoint has one."""
-        return None
+    def size(
+        self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator
+    ) -> tuple[float | None, Interval | None]:
+        """The size of the effect as a ratio, if the endpoint has one, and the 95 % interval of its size."""
+        return None, None
 
     def ratio_so_far(
         self, cells: Sequence[Evidence], pick: Callable[[Sample], Floats] = lambda sample: sample.value
@@ -96,10 +105,6 @@ class Endpoint:
 
     def difference(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a difference, if the endpoint has one."""
-        return None
-
-    def interval(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Interval | None:
-        """The 95 % interval of the size of the effect."""
         return None
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
@@ -132,16 +137,43 @@ class Time(Endpoint):
     def value(self, record: Record, never: float) -> float:
         return self._time(record.time) or never
 
-    def ratio(self, cells: Sequence[Evidence]) -> float | None:
-        return paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
+    def size(
+        self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator
+    ) -> tuple[float | None, Interval | None]:
+        """The ratio of mean times; where a run of a table never got there, the factor that its test leaves."""
+        reached = [self.counts(s.value, e.never) for e in cells for s in (e.baseline, e.candidate)]
+        if not any(r.any() for r in reached):
+            return None, None
+        if isinstance(question, Comparison) and not all(r.all() for r in reached):
+            return self._factor(question, cells)
+        ratio = paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
+        if not question.paired:
+            candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
+            return ratio, unpaired.ratio_interval(candidate, baseline)
+        gaps = np.concatenate([np.log(e.candidate.value / e.baseline.value) for e in cells])
+        if isinstance(question, Comparison) and np.ptp(gaps) < 1e-12:  # nothing tells how they vary
+            return ratio, None
+        return ratio, paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng)
 
-    def interval(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Interval | None:
-        if not any(self.counts(s.value, e.never).any() for e in cells for s in (e.baseline, e.candidate)):
-            return None
-        if question.paired:
-            return paired.ratio_interval(*stack_arms(cells, lambda s: s.value), rng)
-        candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
-        return unpaired.ratio_interval(candidate, baseline)
+    def _factor(self, question: Question, cells: Sequence[Evidence]) -> tuple[float | None, Interval]:
+        """As a margin of the same size would be tested, so censoring takes nothing from the level."""
+        earliest = min(float(s.value.min()) for e in cells for s in (e.baseline, e.candidate))
+        widest = math.log(max(e.never for e in cells) / earliest) + 1
+        if not question.paired:
+
+            def samples(x: float) -> list[tuple[Floats, Floats]]:
+                seen = [self._seen(e.baseline.value, e.candidate.value, e.never, math.exp(x)) for e in cells]
+                return [(np.log(c), np.log(b)) for c, b in seen]
+
+            return inversion.by_deals(samples, widest)
+        candidate, baseline = stack_arms(cells, lambda s: s.value)
+        never = stack(cells, lambda e: np.full(len(e.differences), e.never))
+
+        def differences(x: float) -> Floats:
+            of = functools.partial(self.differences, margin=math.exp(x))
+            return np.concatenate([np.nansum(of(*block), 0) for block in zip(baseline, candidate, never, strict=True)])
+
+        return inversion.by_signs(differences, widest)
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never
@@ -166,7 +198,7 @@ class Count(Endpoint):
     def value(self, record: Record, never: float) -> float:
         return self._of(record)
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+    def differences(self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> Floats:
         """More supports the claim; where nothing is known of one it is a tie.
 
         Large numbers are compared as their logs would be, small ones as they are: so a single large difference cannot
@@ -201,11 +233,13 @@ class Spread(Endpoint):
         note = f"told by {told} of {len(cells)} cells, those in which every run groks"
         return *paired.spread(candidate, baseline, list(never.values()), rng), note
 
-    def ratio(self, cells: Sequence[Evidence]) -> float | None:
+    def size(
+        self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator
+    ) -> tuple[float | None, Interval | None]:
         """Geometric mean over cells of the ratio of mean distances before the median, where both arms have one."""
         pairs = [[paired.distance_before(s.first) for s in (e.candidate, e.baseline)] for e in self._telling(cells)]
         logs = [np.log(c / b) for c, b in pairs if c > 0 and b > 0]
-        return float(np.exp(np.mean(logs))) if logs else None
+        return (float(np.exp(np.mean(logs))) if logs else None), None
 
     @staticmethod
     def _telling(cells: Sequence[Evidence]) -> list[Evidence]:
@@ -264,17 +298,18 @@ class Amount(Endpoint):
     def scale(self, value: Floats) -> Floats:
         return self._sign * value
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float, margin: float) -> Floats:
+    def differences(self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> Floats:
         return self._sign * (candidate - baseline)
 
     def difference(self, cells: Sequence[Evidence]) -> float:
         return float(np.mean([e.candidate.value.mean() - e.baseline.value.mean() for e in cells]))
 
-    def interval(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Interval:
+    def size(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> tuple[None, Interval]:
+        """No ratio; the interval is of the difference."""
         if question.paired:
-            return paired.mean_difference([self._sign * d for d in stack(cells, lambda e: e.differences)])[1]
+            return None, paired.mean_difference([self._sign * d for d in stack(cells, lambda e: e.differences)])[1]
         candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
-        return unpaired.difference_interval(candidate, baseline)
+        return None, unpaired.difference_interval(candidate, baseline)
 
     def finding(self, v: Verdict) -> str:
         word = self.name if v.supported else {"lower": "higher", "higher": "lower"}[self.name]

@@ -323,8 +323,7 @@ def figures(question: Question, cells: tuple[Evidence, ...]) -> Verdict:
         if known:
             sustained, _ = endpoint.ratio_so_far(cells, lambda sample: sample.sustained)
     else:
-        ratio = endpoint.ratio(cells) if attained or not endpoint.timed else None
-        interval = endpoint.interval(question, cells, rng)
+        ratio, interval = endpoint.size(question, cells, rng)
         if known:
             sustained = paired.restricted_ratio(*stack_arms(cells, lambda s: s.sustained))
     return Verdict(
