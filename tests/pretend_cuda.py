@@ -34,7 +34,7 @@ NAME = "a pretended GPU"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default}
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}  # CUDA takes indices on the processor
-# Views, and the question where a tensor is, launch nothing.
+# Views, memory that is left as it was, and the question where a tensor is launch nothing.
 FREE = {
     "_reshape_alias",
     "_unsafe_view",
@@ -43,7 +43,12 @@ FREE = {
     "detach",
     "device",
     "diagonal",
+    "empty",
+    "empty_like",
+    "empty_strided",
     "expand",
+    "new_empty",
+    "new_empty_strided",
     "permute",
     "select",
     "slice",
@@ -204,9 +209,13 @@ def recording(graph: Graph) -> Iterator[None]:
 
 
 KERNELS = {
-    "losses": ("_stablemax", "_sparsemax"),
+    "attention": ("_forward", "_backward"),
+    "elementwise": ("_silu", "_silu_back", "_adamw"),
+    "losses": ("_softmax", "_stablemax", "_sparsemax"),
     "newton_schulz": ("_kernel",),
+    "norms": ("_forward", "_backward"),
     "random": ("_words", "_kept"),
+    "sums": ("_sums",),
 }
 
 
@@ -222,6 +231,7 @@ class Launched:
             if others:
                 raise RuntimeError(f"{self._name}: a pointer to the processor's memory")
             self._mode.calls[f"triton.{self._name}"] += 1
+            self._mode.kernel(self._name, [a for a in args if isinstance(a, torch.Tensor)])
             if os.environ.get("TRITON_INTERPRET") == "1":
                 with torch._C._DisableTorchDispatch():
                     self._kernel[grid](*map(_inner, args), **settings)
@@ -291,6 +301,9 @@ class PretendedCuda(TorchDispatchMode):
 
     def _synchronize(self, *device: Any) -> None:
         self.wait()
+
+    def kernel(self, name: str, tensors: list[torch.Tensor]) -> None:
+        """One of Triton's was launched on these tensors."""
 
     def wait(self) -> None:
         """The processor waits for the GPU. Raises `RuntimeError` within a recording, as CUDA does."""
