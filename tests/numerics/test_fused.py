@@ -6,6 +6,8 @@ Run with TRITON_INTERPRET=1, or on a GPU, as `test_kernels.py` tells.
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,3 +153,17 @@ def test_adamw_is_the_plain_one(betas, device):
     assert torch.equal(found[:, :100], whole[:, :100])
     assert torch.equal(found[1, :1600], whole[1])
     as_good(found, plain, exact)
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-4])
+def test_the_study_of_edges_finds_errors(off, device, monkeypatch, capsys):
+    """At a size of each; the whole takes minutes in the interpreter."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks" / "studies")
+    study = importlib.import_module("kernel_edges")
+    monkeypatch.setattr(study, "KINDS", {"strided": study.KINDS["strided"]})
+    monkeypatch.setattr(study, "TALL", 20)
+    silu = elementwise.silu
+    monkeypatch.setattr(elementwise, "silu", lambda *given: silu(*given) * (1 + off))
+    code = study.main(["--sides", "5", "--replicas", "1", "--widths", "7", "--classes", "5"])
+    said = [line for line in capsys.readouterr().out.splitlines() if line.endswith("too large")]
+    assert (code, len(said)) == ((1, 1) if off else (0, 0))
