@@ -26,7 +26,7 @@ def forward(model: ModelSpec, weights: dict[str, Tensor], lookups: Lookups, drop
     index: Tensor | None = lookups.embedded
     branch: Tensor | None = None
     for i, route in enumerate(lookups.routes):
-        w = {name.removeprefix(f"layers.{i}."): x for name, x in weights.items()}
+        w = {name.removeprefix(f"layers.{i}."): view for name, view in weights.items()}
         x, y = _SumAndNorm.apply(x, index, branch, w["attention_norm.weight"])
         y = _attention(model, w, y, route)
         y = dropout(y, 2 * i) if dropout else y
