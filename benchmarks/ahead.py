@@ -19,7 +19,7 @@ from triton.backends.compiler import GPUTarget  # type: ignore[import-not-found,
 from triton.backends.nvidia.compiler import get_ptxas  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from triton.compiler import ASTSource  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from grokbench.numerics.kernels import losses, newton_schulz, random
+from grokbench.numerics.kernels import attention, elementwise, losses, newton_schulz, norms, random, sums
 
 F, L, U = "*fp32", "*i64", "i32"
 NEWTON_SCHULZ = dict.fromkeys(("g", "x", "scratch"), F) | dict.fromkeys(
@@ -28,6 +28,30 @@ NEWTON_SCHULZ = dict.fromkeys(("g", "x", "scratch"), F) | dict.fromkeys(
 NEWTON_SCHULZ |= dict.fromkeys(("a", "b", "c"), "fp32")
 LOSS = {"z": F, "labels": L, "losses": F, "slopes": F, "rows": U, "classes": U}
 DRAWN = {"keys": L, "at": L, "out": L, "stream": U, "ordinal": U, "count": U}
+INTEGERS = dict.fromkeys(
+    (
+        *("outer", "inner", "replicas", "states", "first", "count", "width", "n_rows", "queries", "heads", "half", "t"),
+        *("x_stride", "gain_stride", "w_stride", "g_stride"),
+    ),
+    U,
+)
+NUMBERS = dict.fromkeys(("epsilon", "scale", "b2", "share1", "share2", "log1", "log2"), "fp32")
+STEP = {  # of the kernels that a step is made of, by the names of their arguments
+    **INTEGERS,
+    **NUMBERS,
+    **dict.fromkeys(("index", "keys", "own"), L),
+    **dict.fromkeys(("q", "both", "k_cos", "k_sin", "q_cos", "q_sin", "out", "logs", "grad", "by_q", "by_both"), F),
+    **dict.fromkeys(("x", "branch", "gain", "total", "rates", "passed", "slope", "partial", "rows"), F),
+    **dict.fromkeys(("z", "raised", "by_z", "by_raised", "w", "g", "mean", "square", "decays"), F),
+    "later": "*i1",
+    "steps": "*fp64",
+}
+
+
+def _tile(half: int) -> dict[str, int]:
+    return dict(zip(("height", "side"), attention.tile(half), strict=True))
+
+
 # Name, kernel, types of its arguments, constants, warps: as they are launched.
 KERNELS: list[tuple[str, Any, dict[str, str], dict[str, int], int]] = [
     *(
@@ -42,9 +66,30 @@ KERNELS: list[tuple[str, Any, dict[str, str], dict[str, int], int]] = [
     ),
     *(
         (f"{name}, {width} classes", kernel, LOSS, {"height": max(1, losses.TILE // width), "width": width}, warps)
-        for name, kernel in (("stablemax", losses._stablemax), ("sparsemax", losses._sparsemax))
+        for name, kernel in (
+            ("softmax", losses._softmax),
+            ("stablemax", losses._stablemax),
+            ("sparsemax", losses._sparsemax),
+        )
         for width, warps in ((32, 1), (128, 1), (4096, 8))
     ),
+    *(
+        (f"attention {way}, heads of {2 * half}", kernel, STEP, {"positions": 4, **flags, **_tile(half)}, 4)
+        for half, flags in ((8, {"indexed": True, "masked": False}), (64, {"indexed": False, "masked": True}))
+        for way, kernel in (("forward", attention._forward), ("back", attention._backward))
+    ),
+    *(
+        (f"norm {way}, width {side}", kernel, STEP, {**flags, "height": norms.TILE // side, "side": side}, 4)
+        for side in (64, 128)
+        for way, kernel, flags in (
+            ("forward", norms._forward, {"looked_up": True, "added": True}),
+            ("back", norms._backward, {"passing": True}),
+        )
+    ),
+    ("sums by index", sums._sums, STEP, {"tall": 64, "deep": 32, "wide": 32}, 4),
+    ("SiLU, gated", elementwise._silu, STEP, {"gated": True, "tile": elementwise.TILE}, 4),
+    ("SiLU back, gated", elementwise._silu_back, STEP, {"gated": True, "tile": elementwise.TILE}, 4),
+    ("AdamW", elementwise._adamw, STEP, {"tile": elementwise.TILE}, 4),
     ("random words", random._words, DRAWN, {"tile": random.TILE}, 4),
     ("dropout's mask", random._kept, {**DRAWN, "out": "*i1", "least": U}, {"tile": random.TILE}, 4),
 ]

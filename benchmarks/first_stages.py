@@ -226,13 +226,13 @@ def throughput(setting: Setting) -> Iterator[Row]:
             steps = max(1, run.task.train_rows // run.batch)
             plain = steps / (microseconds(plain_loop(run, setting.device), setting) * 1e-6)
             yield {"preset": preset, "optimizer": name, "replicas": 1, "form": "plain loop", "steps a second": plain}
-            for form in ("eager", "graph", "compiled graph"):
+            for form in ("eager", "graph without kernels", "graph", "compiled graph"):
                 names = {"preset": preset, "optimizer": name, "form": form}
                 yield from _scaled(run, steps, plain, setting, names)
 
 
 def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row) -> Iterator[Row]:
-    """In one form: launched step by step, as a recorded graph of an epoch, or with a compiled step in such a graph."""
+    """In one form: launched step by step, as a recorded graph of an epoch, or with another step in such a graph."""
     form, on_gpu = names["form"], setting.device.type == "cuda"
     if form != "eager" and not on_gpu:
         return  # there are no graphs on a processor, and compiling takes minutes
@@ -253,7 +253,8 @@ def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row
             ensemble = Ensemble(run, replicas, setting.device, compile=compile, graphs=form != "eager")
             for slot in range(replicas):
                 ensemble.load(slot, replace(run, replica=slot))
-            call = microseconds(ensemble.train, setting) * 1e-6
+            train = _plainly(ensemble.train) if form == "graph without kernels" else ensemble.train
+            call = microseconds(train, setting) * 1e-6
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

@@ -17,14 +17,14 @@ import importlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map
+from torch.utils._pytree import tree_iter
 
 from grokbench.engine import sizing
 from grokbench.numerics.kernels import choice
@@ -34,7 +34,7 @@ NAME = "a pretended GPU"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default}
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default}  # CUDA takes indices on the processor
-# Views, and the question where a tensor is, launch nothing.
+# Views, memory that is left as it was, and the question where a tensor is launch nothing.
 FREE = {
     "_reshape_alias",
     "_unsafe_view",
@@ -43,7 +43,12 @@ FREE = {
     "detach",
     "device",
     "diagonal",
+    "empty",
+    "empty_like",
+    "empty_strided",
     "expand",
+    "new_empty",
+    "new_empty_strided",
     "permute",
     "select",
     "slice",
@@ -204,9 +209,13 @@ def recording(graph: Graph) -> Iterator[None]:
 
 
 KERNELS = {
-    "losses": ("_stablemax", "_sparsemax"),
+    "attention": ("_forward", "_backward"),
+    "elementwise": ("_silu", "_silu_back", "_adamw"),
+    "losses": ("_softmax", "_stablemax", "_sparsemax"),
     "newton_schulz": ("_kernel",),
+    "norms": ("_forward", "_backward"),
     "random": ("_words", "_kept"),
+    "sums": ("_sums",),
 }
 
 
@@ -222,6 +231,7 @@ class Launched:
             if others:
                 raise RuntimeError(f"{self._name}: a pointer to the processor's memory")
             self._mode.calls[f"triton.{self._name}"] += 1
+            self._mode.kernel(self._name, [a for a in args if isinstance(a, torch.Tensor)])
             if os.environ.get("TRITON_INTERPRET") == "1":
                 with torch._C._DisableTorchDispatch():
                     self._kernel[grid](*map(_inner, args), **settings)
@@ -234,6 +244,11 @@ class PretendedCuda(TorchDispatchMode):
 
     kernels: Triton's are launched, too. They cannot be recorded in a graph here.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and torch's way of skipping that costs as much as all the rest."""
+        return False
 
     def __init__(self, *, kernels: bool = False) -> None:
         super().__init__()
@@ -292,6 +307,9 @@ class PretendedCuda(TorchDispatchMode):
     def _synchronize(self, *device: Any) -> None:
         self.wait()
 
+    def kernel(self, name: str, tensors: list[torch.Tensor]) -> None:
+        """One of Triton's was launched on these tensors."""
+
     def wait(self) -> None:
         """The processor waits for the GPU. Raises `RuntimeError` within a recording, as CUDA does."""
         if self.graph:
@@ -308,8 +326,10 @@ class PretendedCuda(TorchDispatchMode):
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What an operation gives; raises `RuntimeError` where it mixes devices."""
-        tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, torch.Tensor)]
+        tensors = [*_tensors(args), *_tensors(kwargs.values())]
         ours = [t for t in tensors if isinstance(t, Pretended)]
+        if not ours and not on_cuda(kwargs.get("device")):  # most of what prepares a run
+            return func(*args, **kwargs)
         others = [t for t in tensors if not isinstance(t, Pretended) and t.dim()]  # numbers may come from anywhere
         indexing = func in INDEXING and isinstance(args[0], Pretended)
         if ours and others and func not in MOVES and not indexing:
@@ -321,7 +341,7 @@ class PretendedCuda(TorchDispatchMode):
         if to_cuda:
             self.calls[str(func)] += 1
         known = {id(t.inner): t for t in ours}
-        given, named = tree_map(_inner, args), tree_map(_inner, kwargs)
+        given, named = _mapped(_inner, args), {name: _mapped(_inner, value) for name, value in kwargs.items()}
         if func is aten._local_scalar_dense.default and ours:
             self.wait()
         if self.graph and to_cuda:
@@ -338,7 +358,22 @@ class PretendedCuda(TorchDispatchMode):
             same = known.get(id(result))
             return Pretended(result) if same is None else same
 
-        return tree_map(wrap, out)
+        return _mapped(wrap, out)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """The tensors among an operation's arguments; torch's own function for that takes ten times as long."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    if type(value) in (list, tuple):
+        return type(value)(_mapped(change, one) for one in value)
+    return change(value)
 
 
 def _inner(value: Any) -> Any:

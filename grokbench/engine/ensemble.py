@@ -27,6 +27,7 @@ from grokbench.numerics import rng
 from grokbench.numerics.compiled import compiled
 from grokbench.numerics.frame import numerics
 from grokbench.numerics.graphs import Recorded
+from grokbench.numerics.kernels.choice import wanted
 from grokbench.optim.stack import Optimizer, family
 from grokbench.records.grok import Diagnostics
 from grokbench.softmaxes import named
@@ -152,6 +153,7 @@ class Ensemble:
         self._weights = Stack(self._slices, weights)
         self._gradients = Stack(self._slices, torch.zeros_like(weights))
         self._before = torch.zeros_like(weights)  # the latest step
+        self._ones = weights.new_ones(len(weights))
 
     @property
     def slots(self) -> int:
@@ -256,7 +258,7 @@ class Ensemble:
         """One step on a batch; (E,) the losses before it."""
         leaves = [view.requires_grad_() for view in Stack(self._pieces, self._weights.flat).views.values()]
         losses = self._losses(leaves, *batch, self._keys, self._steps)
-        gradients = torch.autograd.grad(losses.sum(), leaves)
+        gradients = torch.autograd.grad(losses, leaves, self._ones)
         torch.cat([g.flatten(1) for g in gradients], 1, out=self._gradients.flat)
         self._optimizer.step(self._gradients)
         self._steps += 1
@@ -288,7 +290,8 @@ class Ensemble:
             if lookups is None:
                 (lookups,) = plan.lookups(questions, len(questions), vocabulary)
             scores = forward(model, weights, lookups, dropout if model.dropout else None)
-            return _sum(loss(scores, labels) * share)
+            rows = loss(scores, labels)
+            return torch.mv(rows, share) if wanted(rows) else _sum(rows * share)
 
         return losses
 

@@ -36,7 +36,6 @@ class ModuleEnsemble(Ensemble):
         self._questions = data.generate(run.task).tokens.to(device)
         self._slices = parameters(run.model, run.task)
         self._batch = min(run.batch, run.task.train_rows)
-        self._share = torch.full((self._batch,), 1 / self._batch)  # of each row in the loss
         self._graphs = False  # foreign code may wait for the GPU
         self._modules: list[nn.Module | None] = [None] * slots
         self._empty(run, slots, compile)

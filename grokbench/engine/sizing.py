@@ -25,6 +25,8 @@ FEWEST, MOST = 2, {"cpu": 16, "cuda": 64}
 # Measured in one thread of an AMD EPYC: compiling costs 16 to 30 seconds and then saves 14 % of a step (9 % with
 # dropout), so it pays after two to five minutes of training. At the 50 GFLOP/s of a step, eight replicas of 1e12
 # floating-point operations each take that long.
+# On CUDA a step is never compiled: Triton's kernels fuse it already, without half a minute of compiling, which at a
+# hundred times the speed is longer than most runs take. Without Triton there is no compiler either.
 COMPILE_WORK = 1e12
 _L3 = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 _L3_BYTES = 16 << 20  # of processors that do not tell
@@ -43,7 +45,7 @@ class PackSize(NamedTuple):
 def pack_size(run: RunSpec, device: str) -> PackSize:
     """The size of packs for runs of this shape on 'cpu' or 'cuda'."""
     ours = run.softmax_source is None and isinstance(run.model, ModelSpec)  # foreign code may not compile
-    compiled = ours and work(run) >= COMPILE_WORK and compiler(device) is not None
+    compiled = device == "cpu" and ours and work(run) >= COMPILE_WORK and compiler(device) is not None
     room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
     slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
     # A processor computes each slice of a batched product alike however many there are.

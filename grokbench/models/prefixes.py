@@ -23,6 +23,10 @@ ROPE_BASE = 10000.0  # Su et al. 2021 (arXiv 2104.09864)
 TABLE_ADVANTAGE = 16
 
 
+Dropout = Callable[[Tensor, int], Tensor]
+"""From the output (E, N, D) of a residual branch and its number to the output with some units zero."""
+
+
 class Level:
     """The states between two layers: first those that rows share, then R states for every other position.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,11 @@ import torch
 from torch import Tensor
 
 from grokbench.models.blocks import attend, feed_forward, gather, linear, rms_norm, row_scores
-from grokbench.models.prefixes import Lookups, Route
+from grokbench.models.prefixes import Dropout, Lookups, Route
 from grokbench.numerics import rng
+from grokbench.numerics.kernels.choice import wanted
 from grokbench.spec import ALIGNMENT, ModelSpec
 from grokbench.spec.errors import require
-
-Dropout = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,12 @@ def forward(model: ModelSpec, weights: dict[str, Tensor], lookups: Lookups, drop
     weights: views (E, ...) by the names of `operands`. `dropout` is called with the output (E, N, D) of each
     residual branch and the branch's number.
     """
-    x = gather(weights["embedding.weight"], lookups.embedded)  # the token's integer is its row
+    embedding = weights["embedding.weight"]
+    if wanted(embedding) and model.norms and embedding.dtype == torch.float32:
+        from grokbench.models import fused
+
+        return fused.forward(model, weights, lookups, dropout)
+    x = gather(embedding, lookups.embedded)  # the token's integer is its row
     for i, route in enumerate(lookups.routes):
         w = {name: weights.get(f"layers.{i}.{name}.weight") for name in _LAYER}
         x = _layer(model, w, x, route, i, dropout)

@@ -88,6 +88,16 @@ def unchanged() -> Iterator[list[str]]:
             _set(before)
 
 
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """While it is entered, the engine raises `RuntimeError` at an operation that torch has in no deterministic form."""
+    before, OURS["deterministic"] = OURS["deterministic"], True
+    try:
+        yield
+    finally:
+        OURS["deterministic"] = before
+
+
 def _set(wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         read, write = SETTINGS[name]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from grokbench.models.transformer import Flat
+from grokbench.numerics.kernels.choice import wanted
 
 STATE = ("mean", "square")
 
@@ -23,6 +24,11 @@ def update(
 ) -> None:
     """One step in place. step (E, 1) float64 counts from 1; lr and weight_decay (E, 1); the rest (E, P)."""
     w, g = weights.flat, gradients.flat
+    if wanted(w):
+        from grokbench.numerics.kernels import elementwise
+
+        if elementwise.fits(w, g):
+            return elementwise.adamw(w, g, state, hyper, step, lr, weight_decay)
     beta1, beta2 = hyper["betas"]
     mean, square = state["mean"], state["square"]
     w.mul_(1 - lr * weight_decay)
@@ -33,3 +39,4 @@ def update(
     denominator = square.sqrt().add_((root * hyper["eps"]).to(w.dtype))
     rate = (lr * root / (1 - beta1**step)).to(w.dtype)
     w.addcmul_(mean / denominator, rate, value=-1)
+    return None

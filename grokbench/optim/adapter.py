@@ -56,7 +56,7 @@ class PerReplica:
         self._optimizers[slot] = optimizer
         self._rates[slot] = [float(group["lr"]) for group in optimizer.param_groups] if spec.warmup else []
 
-    def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
+    def step(self, gradients: Stack, count: Tensor, warmth: Tensor | None) -> None:
         home = self._weights
         finite = gradients.flat.isfinite().all(1).tolist()
         for slot, (optimizer, spec) in enumerate(zip(self._optimizers, self._specs, strict=True)):
@@ -67,7 +67,9 @@ class PerReplica:
                 continue
             for name, parameter in self._parameters[slot].items():
                 parameter.grad = gradients.views[name][slot].clone()
-            if count[slot] <= spec.warmup:  # after that, the rates are the optimizer's own affair
+            if (
+                warmth is not None and count[slot] <= spec.warmup
+            ):  # after that, the rates are the optimizer's own affair
                 for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
                     _set_rate(group, rate * float(warmth[slot]))
             with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device):

@@ -59,9 +59,10 @@ def _shape(directions: Stack, hyper: Mapping[str, Any]) -> None:
         if hyper["orthogonalize"]:
             matrices = torch.stack(lying, 1)  # (E, M, small, large)
             small, large = matrices.shape[2:]
-            # Zero rows and columns change nothing, and let every matrix begin on a cache line.
-            filled = functional.pad(matrices, (0, -large % ALIGNMENT, 0, -small % ALIGNMENT))
-            shaped = orthogonalize(filled, hyper["ns_steps"], hyper["coefficients"])[..., :small, :large].unbind(1)
+            if large % ALIGNMENT or small % ALIGNMENT:
+                # Zero rows and columns change nothing, and let every matrix begin on a cache line.
+                matrices = functional.pad(matrices, (0, -large % ALIGNMENT, 0, -small % ALIGNMENT))
+            shaped = orthogonalize(matrices, hyper["ns_steps"], hyper["coefficients"])[..., :small, :large].unbind(1)
         else:
             shaped = tuple(lying)
         for s, matrix in zip(alike, shaped, strict=True):

@@ -36,8 +36,8 @@ class Part(Protocol):
     def load(self, slot: int, run: RunSpec) -> None:
         """Begin anew in a slot, with this run's rates and no memory of the run before."""
 
-    def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
-        """One step of every replica. count (E, 1) float64 from 1; warmth (E, 1) in (0, 1] scales the rates."""
+    def step(self, gradients: Stack, count: Tensor, warmth: Tensor | None) -> None:
+        """One step of every replica. count (E, 1) float64 from 1; warmth (E, 1) in (0, 1], if any, scales the rates."""
 
     def clear(self, slot: int) -> None:
         """Do nothing for this slot any more."""
@@ -82,8 +82,8 @@ class Rule:
         key = (name, fixed, flat.shape, flat.stride(), flat.dtype, flat.device)
         return compiled(key, own)
 
-    def step(self, gradients: Stack, count: Tensor, warmth: Tensor) -> None:
-        lr = self._lr * warmth
+    def step(self, gradients: Stack, count: Tensor, warmth: Tensor | None) -> None:
+        lr = self._lr if warmth is None else self._lr * warmth
         if self._compiled:
             self._compiled(self._weights.flat, gradients.flat, self._state, count, lr, self._decay)
         else:
@@ -140,7 +140,8 @@ class Optimizer:
     def step(self, gradients: Stack) -> None:
         """Change the weights of all replicas by their gradients, which are left untouched."""
         self._count += 1
-        warmth = (self._count / self._warmup if self._warmup else self._count).clamp(max=1).to(gradients.flat.dtype)
+        dtype = gradients.flat.dtype
+        warmth = (self._count / self._warmup).clamp(max=1).to(dtype) if self._warmup else None
         if self._filter:
             gradients = Stack(gradients.slices, self._filter.apply(self._weights, gradients, self._count))
         for part, own in zip(self._parts, self._ranges(gradients), strict=True):

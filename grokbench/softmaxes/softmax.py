@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokbench.numerics.kernels.choice import wanted
+
 
 def softmax(z: Tensor) -> Tensor:
     """exp(z_i) / Σ exp(z_j)."""
@@ -13,6 +15,11 @@ def softmax(z: Tensor) -> Tensor:
 
 def softmax_loss(z: Tensor, labels: Tensor) -> Tensor:
     """−log softmax(z)_y."""
+    if wanted(z):
+        from grokbench.numerics.kernels import losses
+
+        if losses.fits(z):
+            return losses.softmax_loss(z, labels)
     return cross_entropy(z, labels)
 
 

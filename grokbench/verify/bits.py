@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from grokbench.numerics.frame import deterministic
 from grokbench.records.store import Record, Store
-from grokbench.spec import SOFTMAXES, GrokCriterion, RunSpec
+from grokbench.spec import SOFTMAXES, GrokCriterion, RunSpec, machine_failed
 from grokbench.training import golden
 from grokbench.training.checkout import Checkout
 from grokbench.training.local import Executor
@@ -113,3 +114,17 @@ def _recorded(runs: list[RunSpec], device: torch.device) -> list[Record]:
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "runs.sqlite") as store:
         found = Executor(store, device.type).records(runs)
         return [found[run.digest] for run in runs]
+
+
+def operations(device: torch.device) -> str:
+    """Whether torch has a deterministic form of every operation of an epoch and its evaluation."""
+    for run in (found := cases()):
+        ensemble = loaded({0: run}, SLOTS, device, graphs=False)
+        with deterministic():
+            try:
+                ensemble.epoch()
+            except RuntimeError as error:
+                if machine_failed(error):
+                    raise
+                raise FaultError(f"{named(run)}: {str(error).splitlines()[0]}") from error
+    return f"{len(found)} epochs consist of operations that torch calls deterministic"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -26,6 +27,8 @@ CHECKS: dict[str, Check] = {
     "threads": bits.threads,
     "processes": bits.process,
     "twice": bits.twice,
+    "deterministic": bits.operations,
+    "kernels": whole.kernels,
     "graphs": whole.graphs,
     "compiled": whole.compiled,
     "verdict": whole.verdict,
@@ -43,6 +46,8 @@ def verify(
     An error in a check is a finding, too; one of the machine's is raised.
     """
     where = torch.device(resolve_device(device))
+    if where.type == "cuda":  # cuBLAS asks for it in the deterministic mode, and looks once, at its first product
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     findings = []
     for name, check in (checks or CHECKS).items():
         finding = _find(name, check, where)

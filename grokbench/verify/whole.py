@@ -52,6 +52,24 @@ def compiled(device: torch.device) -> str:
     return f"{len(OPTIMIZERS)} compiled steps give the eager ones' weights, to {worst:.0e}, and the same bits twice"
 
 
+def kernels(device: torch.device) -> str:
+    """On CUDA, steps by Triton's kernels against the plain forms on a processor."""
+    if device.type != "cuda":
+        raise UnseenError("the kernels of a step are of CUDA alone")
+    worst = 0.0
+    for run in (found := cases_of_runs()):
+        made = []
+        for place in (torch.device("cpu"), device):
+            ensemble = loaded(dict(enumerate(replicas(run, 2))), 2, place)
+            ensemble.train()
+            made.append(state(ensemble, 1))
+        error = float((made[1] - made[0]).norm() / made[0].norm())
+        if not error <= ROUNDING:
+            raise FaultError(f"{named(run)}: after an epoch the weights differ by {error:.1e} from a processor's")
+        worst = max(worst, error)
+    return f"{len(found)} runs have a processor's weights after an epoch, to {worst:.0e}"
+
+
 def graphs(device: torch.device) -> str:
     """On CUDA, epochs that were recorded as graphs against those that are launched step by step."""
     if device.type != "cuda":

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from ensembles import GATED, a_run, ensemble_of, state
+from pretend_cuda import PretendedCuda
 from torch._dynamo.utils import counters
 
 from grokbench.claims import presets
@@ -68,6 +69,9 @@ def test_many_shapes_are_compiled_each_for_itself(monkeypatch):
 def test_long_runs_are_compiled_and_short_ones_are_not(monkeypatch):
     monkeypatch.setattr(sizing, "compiler", lambda device: "g++")
     assert not any(sizing.pack_size(preset_run("ci", task), "cpu").compiled for task in range(7))
+    with PretendedCuda(), monkeypatch.context() as patch:  # where kernels fuse the step instead
+        patch.setattr(sizing, "compiler", lambda device: "triton")
+        assert not sizing.pack_size(preset_run("paper"), "cuda").compiled
     plan = sizing.pack_size(preset_run("paper"), "cpu")
     assert plan.compiled
     assert plan.fixed  # a compiled step has static shapes

@@ -41,7 +41,7 @@ def small(first, folder, device, **sizes):
             "matrices": ((2, 16, 16),),
             "scores": ((2, 4, 5),),
             "stepped": (2,),
-            "checks": ("products", "random bits"),
+            "checks": ("losses", "random bits"),
             "table": cell,
             "paper": {**cell, "replicas": 1},
             **sizes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 
 import pytest
 import tiny
@@ -100,6 +101,14 @@ def no_decay(monkeypatch):
     monkeypatch.setattr(adamw, "update", update)
 
 
+def adds_in_any_order(monkeypatch):
+    def put(out, *_):
+        out.detach().view(-1).put_(torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=out.dtype))
+        return out
+
+    monkeypatch.setattr(transformer, "linear", wrapped(blocks.linear, put))
+
+
 FAULTS = [
     ("products", few_digits, "a float32 product is off"),
     ("random bits", nine_rounds, "Philox gives"),
@@ -110,6 +119,7 @@ FAULTS = [
     ("in company", company_matters, "adamw under softmax: after epoch 1, slot 3 of 6 differs"),
     ("refilled", memory_stays, "adamw under softmax: a run in a slot that another has left"),
     ("threads", threads_matter, "with 2 threads"),
+    ("deterministic", adds_in_any_order, "adamw under softmax: put_"),
     ("twice", chance, "replica 0 has another record"),
 ]  # fmt: skip
 
@@ -180,7 +190,7 @@ def test_a_plain_loop_learns(monkeypatch):
     assert seen[-1] < 0.5 * seen[0]
 
 
-@pytest.mark.parametrize("check", [whole.compiled, whole.graphs])
+@pytest.mark.parametrize("check", [whole.compiled, whole.graphs, whole.kernels])
 def test_compiled_steps_and_graphs_are_compared_on_cuda_alone(check):
     with pytest.raises(UnseenError):
         check(CPU)
@@ -188,13 +198,42 @@ def test_compiled_steps_and_graphs_are_compared_on_cuda_alone(check):
 
 def test_a_graph_that_does_something_else_is_found(monkeypatch):
     small = dataclasses.replace(runs.PLAIN, width=16, heads=2, feed_forward=16)
-    monkeypatch.setattr(whole, "cases_of_runs", lambda: [runs.a_run(small, runs.OPTIMIZERS[2], "softmax", p=5)])
+    monkeypatch.setattr(whole, "cases_of_runs", lambda: [runs.a_run(small, "sgd(lr=0.05)", "softmax", p=3)])
     with PretendedCuda() as gpu:
         assert "1 runs have the same bits" in whole.graphs(torch.device("cuda"))
         assert len(gpu.graphs) == 1
         monkeypatch.setattr(Graph, "replay", lambda graph: None)
         with pytest.raises(FaultError, match="sgd under softmax: recorded as a graph"):
             whole.graphs(torch.device("cuda"))
+
+
+def test_the_environment_and_the_torch_of_a_verification_are_deterministic(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    monkeypatch.setattr(bits, "cases", lambda: [runs.a_run(bits.WIDE, "sgd(lr=0.05)", "softmax", p=3)])
+    linear, seen = blocks.linear, []
+    monkeypatch.setattr(
+        transformer, "linear", lambda *x: seen.append(torch.are_deterministic_algorithms_enabled()) or linear(*x)
+    )
+    with PretendedCuda():
+        (finding,) = verify("cuda", {"deterministic": bits.operations})
+    assert (finding.status, set(seen)) == ("holds", {True})
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not frame.OURS["deterministic"]
+
+
+def test_steps_on_a_gpu_that_are_not_a_processors_are_found(monkeypatch):
+    case = runs.a_run(bits.WIDE, runs.OPTIMIZERS[0], "softmax", p=3)
+    monkeypatch.setattr(whole, "cases_of_runs", lambda: [case])
+    with PretendedCuda():
+        assert "1 runs have a processor's weights" in whole.kernels(torch.device("cuda"))
+        right = adamw.update
+        monkeypatch.setattr(
+            adamw, "update", lambda w, g, *rest: right(w, g, *rest) or (w.flat.is_cuda and w.flat.mul_(1.01))
+        )
+        with pytest.raises(FaultError, match="adamw under softmax: after an epoch the weights differ by 1"):
+            whole.kernels(torch.device("cuda"))
 
 
 def test_findings_say_what_was_seen():

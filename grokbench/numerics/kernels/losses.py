@@ -1,4 +1,4 @@
-"""Stablemax loss and sparsemax loss with their gradients, each in one launch forward and one product backward.
+"""The losses of softmax, stablemax and sparsemax and their slopes, each in one launch forward and one product backward.
 
 Definitions and sources as in `grokbench.softmaxes`, float32 only. A program takes a few rows (rows, C) as one tile,
 padded with scores of −∞.
@@ -37,6 +37,18 @@ def _write(losses, slopes, loss, slope, row, column, rows, classes):
     there = row < rows
     tl.store(losses + row, loss, mask=there)
     tl.store(slopes + row[:, None] * classes + column, slope, mask=there[:, None] & (column < classes))
+
+
+@triton.jit
+def _softmax(z, labels, losses, slopes, rows, classes, height: tl.constexpr, width: tl.constexpr):
+    row, column, scores, chosen = _read(z, labels, rows, classes, height, width)
+    shifted = tl.where(column < classes, scores, float("-inf"))
+    shifted -= tl.max(shifted, 1)[:, None]
+    share = tl.exp(shifted)
+    total = tl.sum(share, 1)
+    loss = tl.log(total) - tl.sum(tl.where(chosen, shifted, 0.0), 1)
+    slope = share / total[:, None] - chosen.to(tl.float32)
+    _write(losses, slopes, loss, slope, row, column, rows, classes)
 
 
 @triton.jit
@@ -119,6 +131,12 @@ def fits(z: Tensor) -> bool:
     """Whether the losses here take these scores: float32 on a GPU (anywhere in Triton's interpreter), not too wide."""
     reachable = z.is_cuda or not isinstance(_sparsemax, triton.JITFunction)
     return reachable and z.dtype == torch.float32 and 0 < z.shape[-1] <= LARGEST
+
+
+def softmax_loss(z: Tensor, labels: Tensor) -> Tensor:
+    """−log softmax(z)_y of scores (..., C) that `fits` and labels (...) in [0, C), one loss a row (...)."""
+    loss: Tensor = _Loss.apply(z, labels, _softmax)
+    return loss
 
 
 def stablemax_loss(z: Tensor, labels: Tensor) -> Tensor:
