@@ -53,6 +53,13 @@ def test_cells_help_one_another_and_stop_when_they_are_decided():
     assert (together.p_reverse_adjusted == 1).all()
 
 
+def test_a_cell_goes_on_as_long_as_five_pairs_are_left_that_could_decide_it():
+    """Each at most doubles its e-value, and 2⁵ > 1 / 0.05 > 2⁴."""
+    ties = np.zeros(6)
+    assert follow([ties], 1, LEVEL, 11).open.tolist() == [True]
+    assert follow([ties], 1, LEVEL, 10).open.tolist() == [False]
+
+
 def test_claim_and_reverse_stop_alike():
     """Some of these cells are decided on one side, some on the other, and some stop since no outcome could decide."""
     rng = np.random.default_rng(1)

@@ -61,3 +61,8 @@ def test_the_pairs_that_are_named_have_the_power_that_is_asked_for(cells):
     assert need.fixed
     assert power.flip_power(need.fixed, gap, 0.4, 0.0, 0.05 / cells) >= 0.8
     assert power.flip_power(need.fixed - 1, gap, 0.4, 0.0, 0.05 / cells) < 0.8
+
+
+def test_a_path_that_got_there_once_counts_from_then_on():
+    reached = np.array([[True, False, False], [False, True, False], [False, False, True], [False, False, False]])
+    assert [power._first(reached, share) for share in (0.25, 0.5, 0.75, 0.8)] == [1, 2, 3, None]

@@ -18,7 +18,8 @@ from grokbench.stats.sequential import log_e_share, log_e_sizes
 
 @pytest.mark.parametrize("differences", [(), (-0.3,), (0.3,), (-2.0, 0.1, -0.4, 0.0), (1.0, -3.0, -3.0)])
 def test_equals_the_definition(differences: Sequence[float]) -> None:
-    wealth = [math.prod(2 / (1 + math.exp(2 * rate * x)) for x in differences) for rate in sequential.BETS]
+    rates = (0.5, 1, 2, 4, 8, 16, 32)
+    wealth = [math.prod(2 / (1 + math.exp(2 * rate * x)) for x in differences) for rate in rates]
     e = float(np.exp(log_e_sizes(differences)[-1])) if differences else 1.0
     assert e == pytest.approx(sum(wealth) / len(wealth))
 
@@ -137,3 +138,15 @@ def test_an_interval_that_rejects_every_ratio_is_none():
     middle, interval = sequential.ratio(lambda x: logs - x, 6.0)
     assert middle is not None
     assert interval is None
+
+
+def test_an_interval_only_shrinks_as_pairs_come_in():
+    """What was rejected once stays out, also where later pairs point to it again."""
+    rng = np.random.default_rng(4)
+    logs = np.concatenate([rng.normal(-0.5, 0.2, 12), rng.normal(0.1, 0.4, 12), rng.normal(-1.0, 0.4, 12)])
+    found = [sequential.ratio(lambda x, n=n: logs[:n] - x, 6.0)[1] for n in (12, 24, 36)]
+    assert all(interval for interval in found)
+    lows, highs = zip(*(np.round(interval, 5) for interval in found if interval), strict=True)
+    assert list(lows) == sorted(lows)
+    assert list(highs) == sorted(highs, reverse=True)
+    assert len({*lows, *highs}) < 6, "none of them would show it"

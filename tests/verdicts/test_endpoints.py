@@ -89,3 +89,12 @@ def test_an_audit_names_its_endpoint_itself():
     possible, not_so = (Audit("a", "t and p", "a paper", reported=(5.0, p)) for p in (1e-6, 1e-7))
     assert (pool(possible).status, pool(not_so).status) == (Status.INCONCLUSIVE, Status.REFUTED)
     assert pool(not_so).reason.startswith("t = 5.0 gives a two-sided p of at least 5.7e-07")
+
+
+def test_spread_is_told_by_cells_in_which_every_run_groks():
+    asked = dataclasses.replace(claim((ADD,), 6), test="spread")
+    early, late = [100, 150, 200, 210, 220, 230], [180, 190, 200, 210, 220, 230]
+    for candidate, told in ((late, 1), ([*late[:5], None], 0)):
+        (v,) = judge(asked, [ADD], records_of(asked, {ADD: (early, candidate)}))
+        assert f"told by {told} of 1 cells" in v.note
+        assert (v.ratio is None) == (not told)
