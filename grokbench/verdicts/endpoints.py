@@ -50,15 +50,22 @@ class Endpoint:
         """Values as means of them are compared; smaller is for the claim."""
         return np.log(value)
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> Floats:
+    def differences(
+        self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float, width: float = 0.0
+    ) -> Floats:
         """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
 
         Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
         margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
+
+        A time T means that it came within (T − width, T]. On a margin the one arm's times are then rounded by another
+        width than the other's. So the middles are compared, and where both may be the same it is a tie.
         """
-        c, b = self._seen(baseline, candidate, never, margin)
+        middle = width / 2 if margin != 1 else 0.0
+        c, b = self._seen(baseline - middle, candidate - middle, never - middle, margin)
         gap = np.log(c) - np.log(b)
-        return np.where(abs(gap) < 1e-12, 0.0, gap)  # margin · T rounds
+        may_be_equal = abs(candidate - middle - margin * (baseline - middle)) < (1 + margin) * middle
+        return np.where(may_be_equal | (abs(gap) < 1e-12), 0.0, gap)  # margin · T rounds
 
     @staticmethod
     def _seen(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
@@ -198,7 +205,9 @@ class Count(Endpoint):
     def value(self, record: Record, never: float) -> float:
         return self._of(record)
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> Floats:
+    def differences(
+        self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float, width: float = 0.0
+    ) -> Floats:
         """More supports the claim; where nothing is known of one it is a tie.
 
         Large numbers are compared as their logs would be, small ones as they are: so a single large difference cannot
@@ -298,7 +307,9 @@ class Amount(Endpoint):
     def scale(self, value: Floats) -> Floats:
         return self._sign * value
 
-    def differences(self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> Floats:
+    def differences(
+        self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float, width: float = 0.0
+    ) -> Floats:
         return self._sign * (candidate - baseline)
 
     def difference(self, cells: Sequence[Evidence]) -> float:

@@ -19,6 +19,7 @@ from grokbench.verdicts.pairs import Evidence, Sample, first_pairs, together
 
 Records = Mapping[str, Record]
 
+EPOCH = 1.0  # between the evaluations of runs: training accuracies are looked at after each
 AHEAD = 2  # pairs that are trained beyond those that are needed, so that no slot of an ensemble is idle
 
 
@@ -183,7 +184,7 @@ def pairs_of(claim: Claim, cell: Cell, count: int, arms: Sequence[Arm | None], r
         samples.append(Sample(first, held, values))
     settings = tuple(str(arm.optimizer) for arm in arms if arm) if claim.grid else ()
     unlike = np.array([one.unlike(other) for one, other in zip(*origins, strict=True)], dtype=bool)
-    compared = compare(claim.test, claim.margin, cell, cell.task, samples[0], samples[1], never, settings)
+    compared = compare(claim.test, claim.margin, cell, cell.task, samples[0], samples[1], never, settings, width=EPOCH)
     return replace(compared, unlike=unlike)
 
 
@@ -197,8 +198,11 @@ def compare(
     never: float,
     settings: tuple[str, ...] = (),
     order: NDArray[np.intp] | None = None,
+    width: float = 0.0,
 ) -> Evidence:
-    """The differences, pair by pair, that the endpoint `test` looks at. order: see `Evidence`; one by one, if None."""
+    """The differences, pair by pair, that the endpoint `test` looks at. order, width: see `Evidence`; one by one, if
+    there is no order.
+    """
     order = np.arange(len(baseline.value)) if order is None else order
-    differences = ENDPOINTS[test].differences(baseline.value, candidate.value, never, margin)
-    return Evidence(cell, block, baseline, candidate, never, differences, settings, order)
+    differences = ENDPOINTS[test].differences(baseline.value, candidate.value, never, margin, width)
+    return Evidence(cell, block, baseline, candidate, never, differences, settings, order, width=width)

@@ -31,6 +31,7 @@ class Evidence:
     time of a run that did not grok. differences: (n,) negative where a pair is for the claim, positive where it is
     against it. settings: what tuning chose for each arm. order: (n,) the places of the pairs in the block. unlike:
     (n,) in which pairs the arms are known to have been rounded otherwise, say on processors of two kinds, or (0,).
+    width: of the times of runs, from one evaluation to the next; 0 if they are as they are.
     """
 
     cell: Cell | str
@@ -42,6 +43,7 @@ class Evidence:
     settings: tuple[str, ...]
     order: NDArray[np.intp]
     unlike: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    width: float = 0.0
 
 
 def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list[Floats]:

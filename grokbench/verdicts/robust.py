@@ -64,5 +64,5 @@ def _cut(question: Question, e: Evidence, share: float) -> Evidence:
 
 def _changed(question: Question, e: Evidence, times: Callable[[Sample], Floats], never: float) -> Evidence:
     arms = [replace(s, value=times(s)) for s in (e.baseline, e.candidate)]
-    gaps = ENDPOINTS[question.test].differences(arms[0].value, arms[1].value, never, question.margin)
+    gaps = ENDPOINTS[question.test].differences(arms[0].value, arms[1].value, never, question.margin, e.width)
     return replace(e, baseline=arms[0], candidate=arms[1], never=float(never), differences=gaps)
