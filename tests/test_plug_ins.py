@@ -40,7 +40,14 @@ def test_an_example_is_at_most_fifteen_lines_long() -> None:
     assert {name: size for name, size in sizes.items() if size > 15} == {}
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("grokbench ")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.slow if " check " in command else ())
+        for command in COMMANDS
+        if command.startswith("grokbench ")
+    ],
+)
 def test_every_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for large, small in SMALL.items():
         command = command.replace(large, small)

@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["run", *(pytest.param(c, marks=pytest.mark.slow) for c in ("gate", "perf"))])
 def test_a_command_trains_there(command, tmp_path, capsys):
     store = [f"--store={tmp_path / 'runs.sqlite'}"] if command != "perf" else []
     with PretendedCuda() as gpu:

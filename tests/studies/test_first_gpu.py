@@ -55,7 +55,7 @@ def run(first, folder, setting, minutes=5.0, chosen=None):
     return sound, json.loads((folder / "first_gpu.json").read_text()), (folder / "first_gpu.md").read_text()
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.slow)])
 def test_every_stage_runs(first, device, tmp_path, monkeypatch):
     monkeypatch.setattr(first.stages, "LEAST", 1)
     monkeypatch.setattr(first.stages, "MOST", 1)

@@ -41,6 +41,7 @@ def test_a_task_that_is_on_the_margin_keeps_the_others_from_passing(pools):
         assert fine <= 0.125
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.7, 1.1])
 def test_the_interval_holds_where_the_gate_stopped(pools, factor):
     """At 95 % whenever one looks, so in practice more often."""
