@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from grokbench.conformance.outcome import ConformanceError, Seen
-from grokbench.conformance.rig import Replica, noise, same, trajectory, weights
+from grokbench.conformance.outcome import ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.rig import Replica, frame, noise, same, trajectory, weights
+from grokbench.optim.adapter import build
 from grokbench.spec import OptimizerSpec, registry
 
 GLOBAL: dict[str, Callable[[], Any]] = {"random": random.getstate, "numpy.random": np.random.get_state}
+SEEDED = GLOBAL | {"torch": lambda: torch.default_generator.get_state().tolist()}
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
@@ -30,6 +32,34 @@ def deterministic(spec: OptimizerSpec) -> Seen:
             cause = "something outlives the optimizer, or it reads what no run sets, as a clock or default_rng()"
         raise ConformanceError(f"the same gradients give other weights the second time: {cause}")
     return Seen("the same weights again, after another run in between")
+
+
+def generators(spec: OptimizerSpec) -> Seen:
+    """Whether it leaves the global generators going: one that is seeded anew gives a loop the same dropout again."""
+    if spec.name in registry.BUILT_IN:
+        raise NotApplicableError("built in: it draws nothing")
+    one = Replica(spec, tiny=True)
+    one.give(noise(1, 1)[0, 0])
+    kept = random.getstate(), np.random.get_state()
+    try:
+        for when, act in (("when it is made", lambda: build(spec, list(one.named))), ("in a step", one.optimizer.step)):
+            ends = []
+            for seed in (1, 2):
+                with frame(spec, one.count):
+                    torch.default_generator.manual_seed(seed)
+                    np.random.seed(seed)
+                    random.seed(seed)
+                    act()
+                    ends.append({name: repr(state()) for name, state in SEEDED.items()})
+            if again := [name for name in SEEDED if ends[0][name] == ends[1][name]]:
+                raise ConformanceError(
+                    f"{when} it seeds {', '.join(again)} anew, so that whatever else draws from there repeats itself: "
+                    "use a generator of its own"
+                )
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+    return Seen("the global generators are not seeded anew")
 
 
 def _own(spec: OptimizerSpec) -> list[str]:

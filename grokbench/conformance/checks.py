@@ -30,6 +30,7 @@ from grokbench.spec import OptimizerSpec, UsageError, choose, registry
 CHECKS: dict[str, Callable[[OptimizerSpec], Seen]] = {
     "runs": training.runs,
     "deterministic": bits.deterministic,
+    "generators": bits.generators,
     "independent": bits.independent,
     "finite": gradients.finite,
     "gradients untouched": gradients.untouched,

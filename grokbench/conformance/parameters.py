@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from grokbench.conformance.groups import apart
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import Replica, frame, noise, same, trained
+from grokbench.conformance.state import counters
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
@@ -57,7 +58,10 @@ def shapes(spec: OptimizerSpec) -> Seen:
 
 
 def formats(spec: OptimizerSpec) -> Seen:
-    """Whether parameters in float64 and bfloat16 stay in their format, and move in it."""
+    """Whether parameters in float64 and bfloat16 stay in their format, and move in it.
+
+    That a counter of steps takes bfloat16, where that is the default, is said.
+    """
     if spec.name in registry.BUILT_IN or not inspect.isclass(load(spec.name)):
         raise NotApplicableError("it takes the parameters of the models here alone")
     notes = []
@@ -77,6 +81,17 @@ def formats(spec: OptimizerSpec) -> Seen:
             raise ConformanceError(f"a parameter in {name} is not finite after {STEPS} steps")
         if dtype is torch.float64 and apart([p.float()], [single[0]], [_values((6, 4))]) > 1e-2:
             notes.append("in float64 its steps are others, by more than rounding")
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        optimizer = _run(spec, nn.Parameter(_values((6, 4)).float()))
+        counters(optimizer, STEPS)
+    except UsageError as error:
+        notes.append(f"with bfloat16 as the default dtype it is refused: {_why(error)}")
+    except ConformanceError as error:
+        notes.append(f"with bfloat16 as the default dtype, {error}")
+    finally:
+        torch.set_default_dtype(default)
     if notes:
         return Seen("; ".join(notes), CheckOutcome.SAID)
     return Seen("parameters in float64 and bfloat16 stay so")
@@ -144,8 +159,14 @@ def _values(shape: tuple[int, ...]) -> Tensor:
 
 
 def _stepped(spec: OptimizerSpec, make: Callable[[], Tensor]) -> list[Any]:
-    """The one parameter that is made so, after some steps, on gradients of its own layout. Raises `UsageError`."""
+    """The one parameter that is made so, after some steps. Raises `UsageError`."""
     p = nn.Parameter(make())
+    _run(spec, p)
+    return [p.detach()]
+
+
+def _run(spec: OptimizerSpec, p: nn.Parameter) -> torch.optim.Optimizer:
+    """An optimizer after some steps of this parameter, on gradients of its own layout. Raises `UsageError`."""
     arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
     with frame(spec, 0):
         optimizer = trained(load(spec.name)([p], **arguments))
@@ -155,7 +176,7 @@ def _stepped(spec: OptimizerSpec, make: Callable[[], Tensor]) -> list[Any]:
         p.grad = torch.empty_like(p).copy_(drawn)
         with frame(spec, t + 1):
             optimizer.step()
-    return [p.detach()]
+    return optimizer
 
 
 def _why(error: UsageError) -> str:

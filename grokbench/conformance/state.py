@@ -36,7 +36,7 @@ def round_trip(spec: OptimizerSpec) -> Seen:
             for replica in (one, *loaded.values()):
                 _halve(replica)
             loaded = {t: one.again(_copied(one.optimizer.state_dict(), notes))}
-            sizes.append(sum(value.numel() for _, value in _tensors(one)))
+            sizes.append(sum(value.numel() for _, value in _tensors(one.optimizer)))
         for replica in (one, *loaded.values()):
             replica.pull(rows[t])
             replica.step()
@@ -47,7 +47,7 @@ def round_trip(spec: OptimizerSpec) -> Seen:
                 raise ConformanceError(
                     f"saved after {saved} steps and loaded into a new one, {name} differs {t + 1 - saved} steps later"
                 )
-    _counters(one)
+    counters(one.optimizer, one.count)
     if sizes[1] > sizes[0]:
         notes.append(
             f"its state grows with the steps: {sizes[0]} numbers after {SAVES[0]}, {sizes[1]} after {SAVES[1]}"
@@ -81,29 +81,31 @@ def _copied(state: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def _tensors(one: Replica) -> Iterator[tuple[str, Tensor]]:
+def _tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
     """All tensors of the state, by name."""
-    for own in one.optimizer.state.values():
+    for own in optimizer.state.values():
         for name, value in own.items():
             for entry in value if isinstance(value, list | tuple) else (value,):
                 if isinstance(entry, Tensor):
                     yield str(name), entry
 
 
-def _counters(one: Replica) -> None:
-    """Raises `ConformanceError` for a counter of steps in a number format that cannot count on, or a kept graph."""
+def counters(optimizer: torch.optim.Optimizer, count: int) -> None:
+    """After `count` steps. Raises `ConformanceError` for a counter of steps in a number format that cannot count on, or
+    a kept graph.
+    """
     in_groups = [
         (str(name), value)
-        for group in one.optimizer.param_groups
+        for group in optimizer.param_groups
         for name, value in group.items()
         if isinstance(value, Tensor)
     ]
-    for name, value in (*_tensors(one), *in_groups):
+    for name, value in (*_tensors(optimizer), *in_groups):
         if value.requires_grad:
             raise ConformanceError(f"{name} keeps the graph of all steps before: it requires a gradient")
         limit = LIMITS.get(value.dtype)
-        if limit and value.numel() == 1 and float(value) in (float(min(one.count, limit)), one.count - 1.0):
+        if limit and value.numel() == 1 and float(value) in (float(min(count, limit)), count - 1.0):
             raise ConformanceError(
-                f"its counter {name} is {float(value):g} after {one.count} steps: "
+                f"its counter {name} is {float(value):g} after {count} steps: "
                 f"in {str(value.dtype).removeprefix('torch.')} it stops at {limit}"
             )

@@ -9,6 +9,7 @@ tested operation by operation, on every machine that runs the tests.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,12 @@ def _set_cudnn_tf32(value: bool) -> None:
     torch.backends.cudnn.allow_tf32 = value
 
 
+def _set_anomalies(value: bool) -> None:
+    with warnings.catch_warnings():  # that it is slow
+        warnings.simplefilter("ignore", UserWarning)
+        torch.autograd.set_detect_anomaly(value)
+
+
 SETTINGS: dict[str, Setting] = {
     "threads": (torch.get_num_threads, torch.set_num_threads),
     "gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
@@ -43,6 +50,7 @@ SETTINGS: dict[str, Setting] = {
     "TF32 in products": (_matmul_tf32, _set_matmul_tf32),
     "TF32 in cuDNN": (_cudnn_tf32, _set_cudnn_tf32),
     "deterministic": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "anomaly mode": (torch.is_anomaly_enabled, _set_anomalies),
 }
 """The settings that can change a run's numbers, by name."""
 
@@ -55,6 +63,7 @@ OURS: dict[str, Any] = {
     "TF32 in products": False,
     "TF32 in cuDNN": False,
     "deterministic": False,  # an error for what has no such form; the engine's own operations need none
+    "anomaly mode": False,  # an error for a gradient that is not finite: a run that diverges is a result
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 
 import numpy as np
@@ -13,7 +14,8 @@ from plugins import Base
 
 from grokbench import cli, testing
 from grokbench.cli import check
-from grokbench.conformance import CHECKS, CheckOutcome, conformance, examine
+from grokbench.conformance import CHECKS, CheckOutcome, bits, conformance, examine
+from grokbench.conformance.outcome import ConformanceError
 from grokbench.spec import UsageError, registry
 
 SHARED: dict[tuple[int, ...], torch.Tensor] = {}
@@ -93,6 +95,15 @@ class Decays(Base):
         if p.ndim == 2 and not self.coupled:
             p.mul_(1 - self.decay)
         p.sub_(momentum.mul_(0.9).add_(gradient), alpha=lr)
+
+
+class Seeds(Base):
+    """Draws the same numbers whenever it is made."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        random.seed(1)
+        np.random.seed(1)
 
 
 class Plain(Base):
@@ -198,6 +209,12 @@ def test_what_is_broken_is_found(optimizer, name, text):
     finding = found(optimizer, name)
     assert finding.outcome is CheckOutcome.BREAKS
     assert text in finding.text
+
+
+def test_what_is_seeded_anew_is_named():
+    with pytest.raises(ConformanceError, match=r"when it is made it seeds random, numpy\.random anew"):
+        bits.generators(registry.parse("test_conformance:Seeds"))
+    assert bits.generators(registry.parse("plugins:Noisy")).outcome is CheckOutcome.HOLDS
 
 
 def test_what_draws_random_numbers_is_deterministic_on_its_runs_own():

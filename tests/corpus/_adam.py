@@ -8,7 +8,7 @@ class Adam(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def begin(self, p):
-        return {"step": torch.zeros(()), "m": torch.zeros_like(p), "v": torch.zeros_like(p)}
+        return {"step": torch.zeros((), dtype=torch.float32), "m": torch.zeros_like(p), "v": torch.zeros_like(p)}
 
     def count(self, own):
         own["step"] += 1

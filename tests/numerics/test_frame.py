@@ -18,6 +18,7 @@ FOREIGN = {
     "TF32 in products": True,
     "TF32 in cuDNN": True,
     "deterministic": True,
+    "anomaly mode": True,
 }
 
 
