@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, chosen_from, plugged, pools_of, presets
@@ -105,11 +107,16 @@ def _arms(preset: presets.Preset, texts: Sequence[str]) -> list[Arm]:
     return [Arm(label, spec) for label, spec in zip(labels, specs, strict=True)]
 
 
+def only_read(store: Path) -> bool:
+    """Whether a store is there that may be read and not written: itself, or SQLite's journal beside it."""
+    return store.is_file() and not all(os.access(place, os.W_OK) for place in (store, store.parent))
+
+
 class Session:
     """Answers cases from the store, and trains what is missing there.
 
-    divided: other processes work on the same cases, so train only what is asked for next. write: with False the store
-    is only read, and what needs training fails.
+    divided: other processes work on the same cases, so train only what is asked for next. write: with False, or where
+    the store may not be written, it is only read, and what needs training fails.
     """
 
     def __init__(
@@ -123,7 +130,8 @@ class Session:
     ) -> None:
         self._options, self._divided = options, divided
         self.selected = tuple(dict.fromkeys(selected))
-        self.store = Store(options.store, write=write)
+        self._write = write and not only_read(options.store)
+        self.store = Store(options.store, write=self._write)
         self._trainer = Trainer(
             self.store, options.device, options.threads, divided=divided, since=options.since, listener=listener
         )
@@ -188,6 +196,9 @@ class Session:
     def _train(self, cases: Sequence[Case]) -> None:
         """Train until the cases have their answers, look by look."""
         while missing := self.missing(cases):
+            if not self._write:
+                lacks = f"it lacks {len(missing)} or more of the runs that are asked for"
+                raise UsageError(f"cannot write the store {self.store.path}, and {lacks}")
             coming = () if self._divided else self.missing(self.selected, ahead=True)
             self.records |= self._trainer.train(missing, coming)
 

@@ -62,8 +62,6 @@ def run(options: argparse.Namespace) -> int:
         given = dict(map(_expectation, options.expect))
         expected = {name: expectations(spec, given) for name, spec in specs.items()}
         like = _like(options.like) if options.like else None
-    if options.json:
-        files.prepare(options.json)
     if any(spec.name not in registry.BUILT_IN for spec in specs.values()):
         Elsewhere.started()  # imports torch while the first checks are made
     found: dict[str, list[Finding]] = {}

@@ -46,6 +46,12 @@ def json_option(parser: argparse.ArgumentParser, written: str) -> None:
     parser.add_argument("--json", metavar="PATH", help=f"write {written} as JSON; - for standard output")
 
 
+def inputs(options: argparse.Namespace) -> list[str]:
+    """What a command may read, as far as these are files."""
+    given = vars(options)
+    return [*given.get("files", ()), *filter(None, (given.get("file"), given.get("baseline")))]
+
+
 def import_from_here() -> None:
     """Let an optimizer's module lie in the present folder, as for `python -m`."""
     sys.path.insert(0, str(Path.cwd()))

@@ -41,8 +41,6 @@ def run(options: argparse.Namespace) -> int:
     table = compare.rows(results, together=options.fail is not None)
     if not options.unlike:
         compare.alike(results, table)
-    if options.json:
-        files.prepare(options.json, *options.files)
     out = output(options.json)
     late = [] if options.fail is None else compare.slower(table, options.fail)
     out.write(report.text(results, table, color=out.isatty(), together=options.fail is not None))

@@ -67,8 +67,6 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found."""
     if options.device and not options.verify:
         raise UsageError("--device says where to verify: add --verify")
-    if options.json:
-        files.prepare(options.json)
     out, rows = output(options.json), findings()
     print_rows(rows, out)
     checked = _verify(options.device or "auto", out) if options.verify else []

@@ -47,7 +47,7 @@ def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:
 
 def report(error: BaseException, options: argparse.Namespace) -> int:
     """Say it, also to GitHub where a user can mend it; the exit code."""
-    code, line = explained(error, trains=hasattr(options, "store"))
+    code, line = explained(error, trains=hasattr(options, "store") and hasattr(options, "threads"))
     if getattr(options, "debug", False):
         traceback.print_exception(error, file=sys.stderr)
     with contextlib.suppress(OSError):  # nobody may be listening

@@ -94,8 +94,6 @@ def run(options: argparse.Namespace) -> int:
         candidate_path=Path(options.candidate_path) if options.candidate_path else None,
         since=time.time() if options.fresh else 0.0,
     )
-    if options.json:
-        files.prepare(options.json, options.baseline)
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
     with progress.watching() as listener, prints.kept() as lines:

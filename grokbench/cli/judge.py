@@ -74,8 +74,6 @@ def run(options: argparse.Namespace) -> int:
         family=options.family,
         blocks=options.blocks,
     )
-    if options.json:
-        files.prepare(options.json, options.file)
     out = output(options.json)
     out.write(report.text(judged, layout.width_of(out), color=out.isatty()))
     if options.json:

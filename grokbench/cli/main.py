@@ -25,7 +25,8 @@ from grokbench.cli import (
     sweep,
     times,
 )
-from grokbench.cli.common import USAGE, Parser
+from grokbench.cli.common import USAGE, Parser, inputs
+from grokbench.records import files
 from grokbench.report import signs
 from grokbench.training import cores
 
@@ -62,12 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     options, unknown = parser().parse_known_args(arguments)
     name = f"grokbench {options.command}"
-    if unknown:
-        parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
     if sys.stderr is None:  # it is closed, and nobody is to be told anything
         sys.stderr = io.StringIO()
     with failures.terminable(), streams.standard_output(getattr(options, "json", None)) as out:
         try:
+            if json := getattr(options, "json", None):  # an older one would tell of another run, whatever comes now
+                files.prepare(json, *inputs(options))
+            if unknown:
+                parser().exit(USAGE, f"{name}: error: unrecognized arguments: {' '.join(unknown)}; see {name} --help\n")
             cores.check(getattr(options, "threads", None))  # whatever the command, before it writes anything
             code = int(options.action(options))
             out.flush()

@@ -53,8 +53,6 @@ def run(options: argparse.Namespace) -> int:
     if options.floor is not None:
         given["floor"] = options.floor * 1e-6
     request = perf.Request(options.baseline, options.candidate or options.baseline, **given)
-    if options.json:
-        files.prepare(options.json)
     races = 4 if options.self_test else 2
     sys.stderr.write(f"{races} races of about {request.seconds:g} seconds, or as long as 24 quads take\n")
     out = output(options.json)

@@ -26,13 +26,13 @@ def run(options: argparse.Namespace) -> int:
     from grokbench.session import Session, cases
 
     import_from_here()
+    paths = formats.asked(vars(options).get)
     asked = options_of(options)
     selected = cases(asked)
     if asked.device != "auto":  # refuse before anything is written
         from grokbench.training.local import resolve_device
 
         resolve_device(asked.device)
-    paths = formats.prepared(vars(options).get)
     failure: BaseException | None = None
     with progress.watching() as listener, Session(asked, selected, listener=listener) as session:
         try:

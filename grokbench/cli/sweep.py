@@ -68,8 +68,6 @@ def run(options: argparse.Namespace) -> int:
         ]
         for setting in grid.settings(optimizer)
     }
-    if options.json:
-        files.prepare(options.json)
     with (
         progress.watching() as listener,
         Store(options.store) as store,

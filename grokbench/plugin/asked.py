@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SESSION = pytest.StashKey["Session"]()
 CASES = pytest.StashKey["dict[str, Case]"]()
+FAILED = pytest.StashKey[Exception]()  # how the machine failed before there was a session, so each case tells it
 
 
 def alone(config: pytest.Config) -> bool:

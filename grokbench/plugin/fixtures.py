@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from grokbench.plugin.asked import SESSION, options_of
+from grokbench.plugin.asked import FAILED, SESSION, options_of
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
@@ -23,6 +23,8 @@ NOTE = "grok_note"  # property of a test that is to be annotated: level, title, 
 @pytest.fixture(scope="session")
 def grok(pytestconfig: pytest.Config) -> Session:
     """The session that answers cases: `grok.verdict(case)` trains what the case needs and judges it."""
+    if FAILED in pytestconfig.stash:
+        raise pytestconfig.stash[FAILED]
     if SESSION not in pytestconfig.stash:
         raise pytest.UsageError("the fixture grok answers tests that take grok_case, and there is none")
     return pytestconfig.stash[SESSION]

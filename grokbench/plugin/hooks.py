@@ -6,6 +6,7 @@ Importing it imports pytest and the standard library alone, and nothing is train
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from grokbench.options import BY_NAME, OPTIONS, settings
-from grokbench.plugin.asked import SESSION, alone, case_of, cases_of, checks, options_of, session_of
+from grokbench.plugin.asked import FAILED, SESSION, alone, case_of, cases_of, checks, options_of, session_of
 from grokbench.plugin.collection import pytest_collect_file as pytest_collect_file
 from grokbench.plugin.collection import pytest_pycollect_makemodule as pytest_pycollect_makemodule
 from grokbench.plugin.collection import warn_of_lost_root
@@ -32,11 +33,17 @@ from grokbench.plugin.xdist import pytest_xdist_auto_num_workers as pytest_xdist
 
 if TYPE_CHECKING:
     from grokbench.report.github import Note
+    from grokbench.report.terminal import Runs
     from grokbench.session import Session
     from grokbench.training.local import Progress
+    from grokbench.verdicts.verdict import Verdict
+
+    Answers = tuple[list[Verdict], Runs]
 
 
 PACKAGE = Path(__file__).parents[1]
+ANSWERS = pytest.StashKey["Answers"]()
+UNTOLD = pytest.StashKey[str]()  # why there are no answers, or no files of them
 
 
 class Hooks:
@@ -64,7 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     given = [name for name in BY_NAME if config.getoption(f"--grok-{name}") is not None]
     if not given:
         return
-    if not hasattr(config, "workerinput"):
+    ours = not hasattr(config, "workerinput")
+    if ours:
         warn_of_lost_root(config)
     # An optimizer's module may lie in the folder that we are in, as for the command line.
     sys.path.insert(0, str(config.invocation_params.dir))
@@ -73,11 +81,15 @@ def pytest_configure(config: pytest.Config) -> None:
     from grokbench.spec import UsageError
 
     try:
+        if ours and not config.option.collectonly:  # an older file would tell of another run, whatever comes now
+            from grokbench.report import formats
+
+            formats.prepared(_given(config))
         if alone(config):
             checks(config)
         else:
             cases_of(config)
-            if not hasattr(config, "workerinput"):
+            if ours:
                 _check(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -86,7 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _check(config: pytest.Config) -> None:
     """Refuse what cannot work before anything is trained."""
     from grokbench.records.store import Store
-    from grokbench.report import formats
+    from grokbench.session import only_read
+    from grokbench.spec import MachineError
 
     options = options_of(config)
     if options.device != "auto":
@@ -95,8 +108,8 @@ def _check(config: pytest.Config) -> None:
         resolve_device(options.device)
     if config.option.collectonly:
         return
-    formats.prepared(_given(config))
-    Store(options.store).close()
+    with contextlib.suppress(MachineError):  # every case meets it, and is an error
+        Store(options.store, write=not only_read(options.store)).close()
 
 
 def _given(config: pytest.Config) -> Callable[[str], str | None]:
@@ -139,7 +152,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Every run that the selected cases need is known from here on."""
     selected = [case for case in map(case_of, session.items) if case]
     if selected and not session.config.option.collectonly:
-        session_of(session.config, selected)
+        from grokbench.spec import machine_failed
+
+        try:
+            session_of(session.config, selected)
+        except Exception as error:
+            if not machine_failed(error):
+                raise
+            session.config.stash[FAILED] = error
 
 
 @pytest.hookimpl(trylast=True)
@@ -151,11 +171,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         told = [case.id for case in found.selected] if found else []
         config.workeroutput[CASES] = told  # type: ignore[attr-defined]  # xdist's
         return
+    from grokbench.spec import machine_failed
+
+    try:
+        _answer(config)
+    except Exception as error:
+        if not machine_failed(error):
+            raise
+        config.stash[UNTOLD] = f"the machine failed: {type(error).__name__}: {error}"
+        if session.exitstatus == pytest.ExitCode.OK:  # or a bot would look for a JSON that is not there
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        if not config.pluginmanager.hasplugin("terminalreporter"):
+            sys.stderr.write(f"grokbench: {config.stash[UNTOLD]}\n")
+
+
+def _answer(config: pytest.Config) -> None:
+    """Judge all cases, once, and write what was asked for."""
     if found := _answering(config):
         from grokbench.report import formats
 
-        if paths := formats.asked(_given(config)):
-            formats.write(paths, *found.answers())
+        config.stash[ANSWERS] = found.answers()
+        formats.write(formats.asked(_given(config)), *config.stash[ANSWERS])
 
 
 def _answering(config: pytest.Config) -> Session | None:
@@ -179,14 +215,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _summarise(terminalreporter: Any, config: pytest.Config) -> list[Note]:
     """Print the verdicts of all cases; what is to be annotated."""
-    session = _answering(config)
-    if session is None:
+    answers, failure = config.stash.get(ANSWERS, None), config.stash.get(UNTOLD, None)
+    if answers or failure:
+        terminalreporter.section("grokbench")
+    if failure:
+        terminalreporter.write_line(failure, red=True)
+    if answers is None:
         return []
     from grokbench.report import signs, summary, terminal
 
-    verdicts, runs = session.answers()
+    verdicts, runs = answers
     writer = config.get_terminal_writer()
-    terminalreporter.section("grokbench")
     terminalreporter.write(signs.fitted(terminal.text(verdicts, runs, writer.fullwidth), writer._file))
     return summary.verdicts(verdicts, strict=bool(config.getoption("--grok-strict")))
 

@@ -76,5 +76,9 @@ def write_line(path: str, content: object) -> None:
         target.write_text(line)
     else:
         partial = target.with_name(target.name + ".partial")
-        partial.write_text(line)
-        partial.replace(target)
+        try:
+            partial.write_text(line)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from grokbench.spec import MachineError, RunSpec, UsageError
 APPLICATION_ID = 0x67726F6B  # "grok"
 SCHEMA_VERSION = 3
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
+# SQLite's codes for what the user can mend: no such place, no right to write or read, not a database.
+_USERS = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOTADB}
+BUSY_SECONDS = 60.0  # for which another process may lock it
 RENEW_SECONDS = 1.0
 LEASE_SECONDS = 10.0  # after this without renewal, the lease of a process that cannot be seen from here is void
 
@@ -85,8 +88,8 @@ class Store:
     """The runs in the file at `path`, which is made if there is none; a context manager.
 
     write: with False the file is only read, needs no right to write, and stays as it is, also if it is empty or of an
-    older version. Raises `UsageError` if the file is not a grokbench store, comes from a newer version, or cannot be
-    opened so.
+    older version. Raises `UsageError` if the file is not a grokbench store, comes from a newer version, or may not be
+    opened so, and `MachineError` where that fails: a damaged file, one that others lock for long, a full disk.
     """
 
     def __init__(self, path: Path | str, *, write: bool = True) -> None:
@@ -99,12 +102,12 @@ class Store:
         try:
             self._db = self._connect()
         except sqlite3.Error as error:
-            raise UsageError(f"cannot open the store {self.path}: {error}") from None
+            raise self._unopened(error) from None
         try:
             self._schema = self._check_schema()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             self._db.close()
-            raise UsageError(f"cannot open the store {self.path}: {error}") from None
+            raise self._unopened(error) from None
         except UsageError:
             self._db.close()
             raise
@@ -115,12 +118,19 @@ class Store:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _unopened(self, error: sqlite3.Error) -> UsageError | MachineError:
+        """What a failure to open it is: another file or right has to be given, or the machine has to be seen to."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one, https://www.sqlite.org/rescode.html
+        kind = UsageError if code in _USERS else MachineError
+        return kind(f"cannot open the store {self.path}: {error}")
+
     def _connect(self) -> sqlite3.Connection:
         if self._write:
-            return sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         if self.path.stat().st_size == 0:  # as if it were a new store
             return sqlite3.connect(":memory:", isolation_level=None)
-        return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", timeout=60, isolation_level=None, uri=True)
+        place = f"{self.path.resolve().as_uri()}?mode=ro"
+        return sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
 
     def _check_file(self) -> None:
         """Refuse, before SQLite could write to it, what is no database."""
@@ -189,12 +199,20 @@ class Store:
         """
         found = {}
         for digest in digests:
-            try:
+            with self._reading(f"the record {digest} in "):
                 if record := self._read(digest, since):
                     found[digest] = record
-            except (ValueError, TypeError, sqlite3.DatabaseError) as error:
-                raise MachineError(f"the record {digest} in the store {self.path} is damaged: {error}") from error
         return found
+
+    @contextlib.contextmanager
+    def _reading(self, what: str = "") -> Iterator[None]:
+        """What cannot be understood is damaged; a store that is locked or out of reach is not."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            raise
+        except (ValueError, TypeError, sqlite3.DatabaseError) as error:
+            raise MachineError(f"{what}the store {self.path} is damaged: {error}") from error
 
     def _read(self, digest: str, since: float) -> Record | None:
         states = "diagnostics" if self._schema > 1 else "'[]'"
@@ -221,20 +239,21 @@ class Store:
 
     def search(self, beginning: str) -> dict[str, str]:
         """Specs, as JSON, of the runs whose digests begin so; see `RunSpec.from_json`."""
-        rows = self._db.execute(
-            "SELECT digest, spec FROM runs WHERE substr(digest, 1, ?) = ? ORDER BY digest", (len(beginning), beginning)
-        )
-        return dict(rows.fetchall())
+        asked = "SELECT digest, spec FROM runs WHERE substr(digest, 1, ?) = ? ORDER BY digest"
+        with self._reading():
+            return dict(self._db.execute(asked, (len(beginning), beginning)).fetchall())
 
     def listing(self) -> list[tuple[str, str, Outcome, int, int | None]]:
         """All runs without their curves: digest, spec as JSON, outcome, epochs trained and first crossing."""
-        rows = self._db.execute("SELECT digest, spec, outcome, epochs, first FROM runs ORDER BY digest").fetchall()
-        return [(digest, spec, Outcome(outcome), epochs, first) for digest, spec, outcome, epochs, first in rows]
+        with self._reading():
+            rows = self._db.execute("SELECT digest, spec, outcome, epochs, first FROM runs ORDER BY digest").fetchall()
+            return [(digest, spec, Outcome(outcome), epochs, first) for digest, spec, outcome, epochs, first in rows]
 
     def known(self, digests: Iterable[str], since: float = 0.0) -> set[str]:
         """Those runs that `get` would find, without reading their records."""
-        rows = self._db.execute("SELECT digest FROM runs WHERE finished >= ?", (since,))
-        return {digest for (digest,) in rows} & set(digests)
+        with self._reading():
+            rows = self._db.execute("SELECT digest FROM runs WHERE finished >= ?", (since,))
+            return {digest for (digest,) in rows} & set(digests)
 
     def put(
         self,
@@ -338,7 +357,10 @@ class _Transaction:
         self._db.execute(f"BEGIN {self._kind}")
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+        if not kind:
+            self._db.execute("COMMIT")
+        elif self._db.in_transaction:  # SQLite ends it itself where the disk is full
+            self._db.execute("ROLLBACK")
 
 
 def _place() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib
 import json
 import os
 import signal
@@ -16,6 +18,7 @@ import pytest
 
 from grokbench import cli
 from grokbench.cli import streams
+from grokbench.records import files
 from grokbench.spec import MachineError, UsageError
 
 HEADER = "cell,arm,replica,time,event\n"
@@ -156,11 +159,42 @@ def test_json_on_standard_output_is_alone_there(tiny, tmp_path, monkeypatch, cap
     assert "step" in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--preset=smok"],
+        ["run", "--threads=0"],
+        ["gate", "--baseline=muon", "--candidate=muonn"],
+        ["perf"],
+        ["check"],
+        ["sweep", "--grid=lr"],
+        ["judge", "nowhere.csv"],
+        ["compare", "nowhere.json"],
+        ["doctor", "--device=cpu"],
+        ["run", "--prest=smoke"],
+    ],
+)
+def test_a_command_that_is_refused_leaves_no_json_that_tells_of_another(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("out.json").write_text('{"verdicts": "of yesterday"}')
+    with contextlib.suppress(SystemExit):
+        assert cli.main([*command, "--json=out.json"]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_that_finds_no_room_leaves_no_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "replace", fail(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        files.write_line(str(tmp_path / "out.json"), {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_read_is_not_written_over(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, command in (
         ("times.csv", ["judge", "times.csv", "--json=times.csv"]),
         ("base.json", ["gate", "--baseline=base.json", "--candidate=muon", "--json=./base.json"]),
+        ("two.json", ["compare", "one.json", "two.json", "--json=two.json"]),
     ):
         Path(name).write_text(LATER)
         assert cli.main(command) == 2
@@ -171,7 +205,8 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, capsys, monkeypatch):
 def test_a_baseline_stays_until_there_is_a_new_one(tmp_path, tiny, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("base.json").write_text("the old one")
-    monkeypatch.setattr("grokbench.training.golden.golden", fail(MemoryError()))
+    golden = importlib.import_module("grokbench.training.golden")  # pytester may have forgotten the one of before
+    monkeypatch.setattr(golden, "golden", fail(MemoryError()))
     assert cli.main(["baseline", "save", "base.json", "--optimizer=muon", "--preset=tiny"]) == 4
     assert Path("base.json").read_text() == "the old one"
 

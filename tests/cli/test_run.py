@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_json_is_written_where_no_terminal_is(pytester):
     suite = (*(f"--grok-{option}" for option in ASKED), "--grok-json=suite.json")
     pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:terminal", "--pyargs", "grokbench.suite", *suite)
     assert len(json.loads(Path("suite.json").read_text())["verdicts"]) == 2
+
+
+def test_a_store_that_may_only_be_read_answers_what_it_has(pytester, capsys, monkeypatch):
+    real, before = os.access, Path("grokbench.sqlite").read_bytes()
+    # A test that runs as root may write everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "grokbench.sqlite" and real(path, mode))
+    assert cli.main([*RUN]) == 0
+    assert "supported: earlier" in capsys.readouterr().out
+    suite = (*(f"--grok-{option}" for option in ASKED), "--pyargs", "grokbench.suite")
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", *suite).assert_outcomes(passed=2)
+    assert cli.main([*RUN, "--optimizer=sgd", "--optimizer=adamw"]) == 2
+    assert "grokbench.sqlite, and it lacks 6 or more of the runs" in capsys.readouterr().err
+    assert Path("grokbench.sqlite").read_bytes() == before
 
 
 def test_an_interrupted_fresh_run_shows_no_verdicts_of_before(capsys, monkeypatch):

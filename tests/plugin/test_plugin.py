@@ -269,6 +269,29 @@ def test_a_machine_that_fails_is_an_error_of_the_case_and_no_failure(run, pytest
     assert outcomes["errors"] == 1
 
 
+def test_a_store_that_fails_before_any_case_makes_each_an_error(run):
+    content = Path("grokbench.sqlite").read_bytes()
+    Path("grokbench.sqlite").write_bytes(content[: len(content) // 2])
+    result = run(*ONE, "--grok-json=out.json")
+    result.assert_outcomes(errors=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*MachineError: cannot open the store *: database disk image is malformed"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_json_that_cannot_be_written_is_no_failed_test(run):
+    result = run(*ONE, "--grok-json=/dev/full")
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(["the machine failed: OSError: * No space left on device", "*supported: earlier*"])
+
+
+def test_a_session_that_is_refused_leaves_no_json_of_before(run):
+    Path("out.json").write_text("{}")
+    assert run(*SUITE, "--grok-task=nope", "--grok-json=out.json").ret == pytest.ExitCode.USAGE_ERROR
+    assert not Path("out.json").exists()
+
+
 def test_a_file_that_a_test_itself_does_not_find_fails_it(run, pytester):
     pytester.makepyfile("""
         def test_mine(grok_case, grok_verdict):

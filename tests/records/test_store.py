@@ -22,7 +22,7 @@ from stored import MACHINE, STATES, TIME, spec, trace
 from grokbench.records import store as store_module
 from grokbench.records.grok import GrokTime, Outcome, Trace
 from grokbench.records.store import APPLICATION_ID, Store
-from grokbench.spec import UsageError
+from grokbench.spec import MachineError, UsageError
 
 
 def bits(curves: Trace) -> list[tuple[str, bytes]]:
@@ -190,6 +190,53 @@ def test_a_missing_folder_is_not_made_and_an_empty_file_becomes_a_store(tmp_path
 def test_a_place_where_no_file_can_be_made_is_said_in_a_sentence() -> None:
     with pytest.raises(UsageError, match=r"cannot open the store /proc/x\.sqlite: unable to open"):
         Store("/proc/x.sqlite")
+
+
+def cut(path: Path) -> None:
+    """Take the second half of a store away."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_store_that_fails_to_open_is_the_machines_affair(path: Path, write: bool, monkeypatch) -> None:
+    with Store(path) as store:
+        store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0)
+    locks = sqlite3.connect(path, isolation_level=None)
+    locks.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(MachineError, match=r"cannot open the store .*: database is locked"):
+        Store(path, write=write)
+    locks.close()
+    cut(path)
+    with pytest.raises(MachineError, match=r"cannot open the store .*: database disk image is malformed"):
+        Store(path, write=write)
+
+
+def test_a_full_disk_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite rolls back by itself then, which may not hide why."""
+
+    def connect(self: Store) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None)
+        db.execute("PRAGMA max_page_count = 2")
+        return db
+
+    monkeypatch.setattr(Store, "_connect", connect)
+    with pytest.raises(MachineError, match=r"cannot open the store .*: database or disk is full"):
+        Store(path)
+
+
+def test_damage_is_the_machines_affair_whatever_is_read(path: Path) -> None:
+    with Store(path) as store:
+        store.put(spec(), TIME, trace(), STATES, 1.25, MACHINE)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE runs SET outcome = 'gone'")
+    db.commit()
+    db.close()
+    with Store(path) as store:
+        for read in (store.listing, lambda: store.get([spec().digest])):
+            with pytest.raises(MachineError, match=r"store\.sqlite is damaged: 'gone'"):
+                read()
 
 
 def older(path: Path, version: int) -> None:
