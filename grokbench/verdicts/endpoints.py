@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,18 @@ from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
 from grokbench.stats import inversion, paired, permutation, sequential, unpaired
 from grokbench.stats.paired import Floats, Interval
-from grokbench.verdicts.pairs import Evidence, Sample, arms_of, blocks_of, stack, stack_arms, sums, together
+from grokbench.verdicts.pairs import (
+    Evidence,
+    Sample,
+    arms_of,
+    blocks_of,
+    evaluated_alike,
+    stack,
+    stack_arms,
+    sums,
+    together,
+    told,
+)
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -97,11 +109,15 @@ class Endpoint:
         A ratio of ρ is tested as a margin of ρ would be, so censoring takes nothing from the level.
         """
 
-        def differences(log_ratio: float) -> Floats:
+        def differences(log_ratio: float, side: int = 0) -> Floats:
             margin = math.exp(log_ratio)
+            if bounded:
+                return together(cells, lambda e: self.differences(*evaluated_alike(e, margin, side), e.never, margin))
             return together(cells, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
 
-        return sequential.ratio(differences, math.log(max(e.never for e in cells)) + 1)
+        bounded = told(cells)
+        widest = math.log(max(e.never for e in cells)) + 1
+        return sequential.ratio(differences, widest, bounds=differences if bounded else None)
 
     def difference(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a difference, if the endpoint has one."""
@@ -146,6 +162,12 @@ class Time(Endpoint):
             return None, None
         if isinstance(question, Comparison) and not all(r.all() for r in reached):
             return self._factor(question, cells)
+        if question.paired and told(cells):
+            arms = [evaluated_alike(e) for e in cells]
+            cells = [
+                replace(e, baseline=replace(e.baseline, value=b), candidate=replace(e.candidate, value=c))
+                for e, (b, c) in zip(cells, arms, strict=True)
+            ]
         ratio = paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
         if not question.paired:
             candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
@@ -161,11 +183,20 @@ class Time(Endpoint):
         widest = math.log(max(e.never for e in cells) / earliest) + 1
         if not question.paired:
 
-            def samples(x: float) -> list[tuple[Floats, Floats]]:
-                seen = [self._seen(e.baseline.value, e.candidate.value, e.never, math.exp(x)) for e in cells]
+            def samples(x: float, side: int = 0) -> list[tuple[Floats, Floats]]:
+                margin = math.exp(x)
+                seen = [self._seen(*evaluated_alike(e, margin, side), e.never, margin) for e in cells]
                 return [(np.log(c), np.log(b)) for c, b in seen]
 
-            return inversion.by_deals(samples, widest)
+            return inversion.by_deals(samples, widest, bounds=samples if told(cells) else None)
+        if told(cells):
+
+            def bounds(x: float, side: int = 0) -> Floats:
+                margin = math.exp(x)
+                found = sums(cells, lambda e: self.differences(*evaluated_alike(e, margin, side), e.never, margin))
+                return np.concatenate(found)
+
+            return inversion.by_signs(bounds, widest, bounds=bounds)
         candidate, baseline = stack_arms(cells, lambda s: s.value)
         never = stack(cells, lambda e: np.full(len(e.differences), e.never))
 

@@ -15,9 +15,9 @@ from scipy import stats
 
 from grokbench.claims import Comparison
 from grokbench.spec import UsageError, choose
-from grokbench.verdicts import remarks
-from grokbench.verdicts.evidence import compare
-from grokbench.verdicts.pairs import Evidence, Sample, sums
+from grokbench.verdicts import evaluations, remarks
+from grokbench.verdicts.endpoints import ENDPOINTS
+from grokbench.verdicts.pairs import Evidence, Sample, evaluated_alike, sums
 from grokbench.verdicts.reading import LEAST, Row, Source, arms_of, read, short
 from grokbench.verdicts.verdict import Verdict, correct, figures
 
@@ -93,11 +93,11 @@ def judge(
 
 
 def evidence_of(
-    source: Source, baseline: str | None = None, budget: float | str | None = None
+    source: Source, baseline: str | None = None, budget: float | str | None = None, *, paired: bool = True
 ) -> list[tuple[Comparison, list[Evidence]]]:
-    """What `judge` looks at: for each arm against the baseline, the pairs in each cell."""
-    rows = read(source, budget)
-    return _asked(rows, _baseline(rows, baseline), "first", None, None, True, False, BLOCKS[0])
+    """What `judge` looks at: for each arm against the baseline, the runs in each cell."""
+    rows = read(source, budget, paired=paired)
+    return _asked(rows, _baseline(rows, baseline), "first", None, None, paired, False, BLOCKS[0])
 
 
 def _asked(
@@ -238,29 +238,6 @@ def _blocks(both: dict[str, tuple[dict[str, Row], dict[str, Row]]]) -> dict[str,
     return group
 
 
-def _overlap(one: Row, other: Row) -> bool:
-    """Whether both were reached between evaluations that overlap, so that nobody knows which was earlier."""
-    if one.before is None or other.before is None:
-        return False
-    return one.before < other.time and other.before < one.time
-
-
-def _merged(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
-    """Times by arm and replica of unpaired runs; those between evaluations that overlap are as late as the last."""
-    reached = sorted((row for row in rows if row.event), key=lambda row: row.time if row.before is None else row.before)
-    times: dict[tuple[str, str], float] = {}
-    group: list[Row] = []
-    end = 0.0
-    for row in [*reached, None]:
-        if group and (row is None or row.before is None or group[0].before is None or row.before >= end):
-            times.update(((own.arm, own.replica), end) for own in group)
-            group = []
-        if row is not None:
-            end = max(end, row.time) if group else row.time
-            group.append(row)
-    return times
-
-
 def _never(rows: Iterable[Row], value: str | None) -> dict[str, float]:
     """By cell, a time just later than all: that of a run that was not reached, as `Sample` has it."""
     if value is not None:
@@ -276,6 +253,9 @@ def _never(rows: Iterable[Row], value: str | None) -> dict[str, float]:
                 )
     latest: dict[str, float] = {}
     for row in rows:
+        end = row.time
+        if row.before is not None and row.cell not in ends:  # an arm that is evaluated so seldom may be later by that
+            end += row.time - row.before
         if row.event and row.cell in ends and row.time > ends[row.cell].time:
             if not row.line:
                 raise UsageError(f"the target {row.time:g} is later than the censoring time of {row.cell}")
@@ -283,7 +263,7 @@ def _never(rows: Iterable[Row], value: str | None) -> dict[str, float]:
                 f"line {row.line}: time {row.time:g} is later than the censoring time {ends[row.cell].time:g} of "
                 f"{row.cell} in line {ends[row.cell].line}; --budget {LEAST} cuts all runs of a cell there"
             )
-        latest[row.cell] = max(latest.get(row.cell, 0.0), row.time)
+        latest[row.cell] = max(latest.get(row.cell, 0.0), end)
     return {cell: time * (1 + 1e-6) for cell, time in latest.items()}
 
 
@@ -313,18 +293,20 @@ def _evidence(
                         f"line {row.line}: replica {replica} of {row.arm} in {row.cell} has no partner of {arm}; "
                         "--unpaired compares without pairs"
                     )
-    merged = {} if paired else _merged([*baseline.values(), *candidate.values()])
+    told = any(row.before is not None for row in (*baseline.values(), *candidate.values()))
 
     def sample(own: dict[str, Row]) -> Sample:
         ordered = [own[replica] for replica in sorted(own, key=places.__getitem__)]
-        times = np.array([merged.get((r.arm, r.replica), r.time) if r.event else never for r in ordered], dtype=float)
-        return Sample(times, np.full(len(times), np.nan), times)
+        times = np.array([r.time if r.event else never for r in ordered], dtype=float)
+        seen = evaluations.seen(ordered, never, paired=paired) if told else None
+        return Sample(times, np.full(len(times), np.nan), times, seen)
 
-    samples = sample(baseline), sample(candidate)
-    if paired:
-        shared = sorted(baseline, key=places.__getitem__)
-        order = np.array([places[replica] for replica in shared])
-        found = compare(test, 1.0, cell, block, *samples, never, order=order)
-        ties = np.array([_overlap(baseline[replica], candidate[replica]) for replica in shared])
-        return replace(found, differences=np.where(ties, 0.0, found.differences))
-    return Evidence(cell, block, *samples, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))
+    b, c = sample(baseline), sample(candidate)
+    if b.seen and c.seen and not paired:
+        dealt = evaluations.dealt(b.seen, c.seen, never)
+        b, c = (replace(own, value=value) for own, value in zip((b, c), dealt, strict=True))
+    if not paired:
+        return Evidence(cell, block, b, c, never, np.zeros(len(baseline)), (), np.arange(len(baseline)))
+    order = np.array(sorted(places[replica] for replica in baseline))
+    found = Evidence(cell, block, b, c, never, np.zeros(len(order)), (), order)
+    return replace(found, differences=ENDPOINTS[test].differences(*evaluated_alike(found), never, 1.0))
