@@ -36,9 +36,9 @@ def by_signs(
     """The factor at which the mean difference of pairs is zero, and the interval by their sign flips.
 
     differences: for a log factor x, (n,) differences of log times between the candidate and e^x times the baseline.
-    They fall as x grows, and stay as they are beyond ± widest. bounds: where they are not known exactly, for a log factor
-    and a sign the most (1) and the least (−1) that they can be, by which the ends are found. The factor is None where it
-    is unknown, as when one arm never gets there.
+    They fall as x grows, and stay as they are beyond ± widest. bounds: where they are not known exactly, for a log
+    factor and a sign the most (1) and the least (−1) that they can be, by which the ends are found. The factor is None
+    where it is unknown, as when one arm never gets there.
     """
     half = (1 - level) / 2
 
@@ -94,7 +94,6 @@ def _invert(
     the arms, how far the share of patterns with a statistic as low is above that which refutes. continuous: whether
     it is, or goes in steps.
     """
-
     reaches = [widest / 2**i for i in range(TRIES)]
 
     def crossing(of: Callable[[float], float], continuous: bool = True) -> float:

@@ -67,8 +67,8 @@ def ratio(
     """The factor between the times of two arms, with an interval that holds it at whatever number of pairs one looks.
 
     differences: for a log ratio x, (n,) differences of log times between the candidate and e^x times the baseline; they
-    fall as x grows, and stay as they are beyond ± widest. bounds: where they are not known exactly, for a log ratio and a
-    sign the most (1) and the least (−1) that they can be. The interval has the ratios that neither side of
+    fall as x grows, and stay as they are beyond ± widest. bounds: where they are not known exactly, for a log ratio and
+    a sign the most (1) and the least (−1) that they can be. The interval has the ratios that neither side of
     `log_e_sizes` has ever rejected, each at half of 1 − level: a confidence sequence (Ramdas et al. 2023, section 3).
     Its ends are 0 and ∞ where nothing was rejected; it is None if each ratio was rejected at some time, as where the
     factor drifts from pair to pair. The ratio is the one at which both sides weigh the same; None where

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +27,7 @@ from grokbench.verdicts.pairs import (
     arms_of,
     blocks_of,
     evaluated_alike,
+    evened,
     stack,
     stack_arms,
     sums,
@@ -68,15 +68,15 @@ class Endpoint:
         Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
         margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
         """
-        c, b = self._seen(baseline, candidate, never, margin)
-        gap = np.log(c) - np.log(b)
+        c, b = self._logs(baseline, candidate, never, margin)
+        gap = c - b
         return np.where(abs(gap) < 1e-12, 0.0, gap)  # margin · T rounds
 
     @staticmethod
-    def _seen(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
-        """The candidate's times and margin times the baseline's, cut where both can be seen."""
+    def _logs(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
+        """The logs of the candidate's times and of margin times the baseline's, cut where both can be seen."""
         end = never * min(1.0, margin)
-        return np.minimum(candidate, end), np.minimum(margin * baseline, end)
+        return np.log(np.minimum(candidate, end)), np.log(np.minimum(margin * baseline, end))
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
@@ -109,15 +109,20 @@ class Endpoint:
         A ratio of ρ is tested as a margin of ρ would be, so censoring takes nothing from the level.
         """
 
-        def differences(log_ratio: float, side: int = 0) -> Floats:
+        def differences(log_ratio: float) -> Floats:
             margin = math.exp(log_ratio)
-            if bounded:
-                return together(cells, lambda e: self.differences(*evaluated_alike(e, margin, side), e.never, margin))
-            return together(cells, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
+            return together(even, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
 
-        bounded = told(cells)
+        def bounds(log_ratio: float, side: int) -> Floats:
+            return together(cells, functools.partial(self._bound, margin=math.exp(log_ratio), side=side))
+
+        even = [evened(e) for e in cells]
         widest = math.log(max(e.never for e in cells)) + 1
-        return sequential.ratio(differences, widest, bounds=differences if bounded else None)
+        return sequential.ratio(differences, widest, bounds=bounds if told(cells) else None)
+
+    def _bound(self, e: Evidence, margin: float, side: int) -> Floats:
+        """The differences of a cell, as far to one side as they may be; see `evaluations.alike`."""
+        return self.differences(*evaluated_alike(e, margin, side), e.never, margin)
 
     def difference(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a difference, if the endpoint has one."""
@@ -160,14 +165,10 @@ class Time(Endpoint):
         reached = [self.counts(s.value, e.never) for e in cells for s in (e.baseline, e.candidate)]
         if not any(r.any() for r in reached):
             return None, None
+        if question.paired:
+            cells = [evened(e) for e in cells]
         if isinstance(question, Comparison) and not all(r.all() for r in reached):
             return self._factor(question, cells)
-        if question.paired and told(cells):
-            arms = [evaluated_alike(e) for e in cells]
-            cells = [
-                replace(e, baseline=replace(e.baseline, value=b), candidate=replace(e.candidate, value=c))
-                for e, (b, c) in zip(cells, arms, strict=True)
-            ]
         ratio = paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
         if not question.paired:
             candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
@@ -183,20 +184,14 @@ class Time(Endpoint):
         widest = math.log(max(e.never for e in cells) / earliest) + 1
         if not question.paired:
 
-            def samples(x: float, side: int = 0) -> list[tuple[Floats, Floats]]:
+            def samples(x: float) -> list[tuple[Floats, Floats]]:
+                return [self._logs(e.baseline.value, e.candidate.value, e.never, math.exp(x)) for e in cells]
+
+            def extremes(x: float, side: int) -> list[tuple[Floats, Floats]]:
                 margin = math.exp(x)
-                seen = [self._seen(*evaluated_alike(e, margin, side), e.never, margin) for e in cells]
-                return [(np.log(c), np.log(b)) for c, b in seen]
+                return [self._logs(*evaluated_alike(e, margin, side), e.never, margin) for e in cells]
 
-            return inversion.by_deals(samples, widest, bounds=samples if told(cells) else None)
-        if told(cells):
-
-            def bounds(x: float, side: int = 0) -> Floats:
-                margin = math.exp(x)
-                found = sums(cells, lambda e: self.differences(*evaluated_alike(e, margin, side), e.never, margin))
-                return np.concatenate(found)
-
-            return inversion.by_signs(bounds, widest, bounds=bounds)
+            return inversion.by_deals(samples, widest, bounds=extremes if told(cells) else None)
         candidate, baseline = stack_arms(cells, lambda s: s.value)
         never = stack(cells, lambda e: np.full(len(e.differences), e.never))
 
@@ -204,7 +199,11 @@ class Time(Endpoint):
             of = functools.partial(self.differences, margin=math.exp(x))
             return np.concatenate([np.nansum(of(*block), 0) for block in zip(baseline, candidate, never, strict=True)])
 
-        return inversion.by_signs(differences, widest)
+        def bounds(x: float, side: int) -> Floats:
+            of = functools.partial(self._bound, margin=math.exp(x), side=side)
+            return np.concatenate(sums(cells, of))
+
+        return inversion.by_signs(differences, widest, bounds=bounds if told(cells) else None)
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never

@@ -85,7 +85,10 @@ def dealt(baseline: Seen, candidate: Seen, never: float) -> tuple[Floats, Floats
     """
     b, c = (np.minimum(own, never) for own in alike(baseline, candidate))
     before = np.where(candidate.step > baseline.step, b - candidate.step, baseline.before)
-    times, before = np.r_[b, c], np.r_[before, np.where(baseline.step > candidate.step, c - baseline.step, candidate.before)]
+    times, before = (
+        np.r_[b, c],
+        np.r_[before, np.where(baseline.step > candidate.step, c - baseline.step, candidate.before)],
+    )
     group: list[int] = []
     end = 0.0
     for i in [*np.argsort(before, kind="stable").tolist(), None]:

@@ -84,6 +84,14 @@ def evaluated_alike(e: Evidence, margin: float = 1.0, side: int = 0) -> tuple[Fl
     return baseline / margin, candidate
 
 
+def evened(e: Evidence) -> Evidence:
+    """A cell whose pairs were evaluated alike, or are as if they had been."""
+    if e.baseline.seen is None or e.candidate.seen is None:
+        return e
+    b, c = evaluated_alike(e)
+    return replace(e, baseline=replace(e.baseline, value=b), candidate=replace(e.candidate, value=c))
+
+
 def arms_of(cells: Sequence[Evidence]) -> tuple[list[Sample], list[Sample]]:
     """The candidate's samples, cell by cell, and the baseline's."""
     return [e.candidate for e in cells], [e.baseline for e in cells]
