@@ -27,6 +27,11 @@ def add(commands: Any) -> None:
     side.add_argument("--lower", dest="better", action="store_const", const="lower", help="a lower value is better")
     side.add_argument("--higher", dest="better", action="store_const", const="higher", help="a higher value is better")
     parser.add_argument("--target", type=float, metavar="X", help="compare each arm with this number, not with an arm")
+    parser.add_argument(
+        "--sign-test",
+        action="store_true",
+        help="with --target: count only which runs lie on which side of it, for values that are skewed",
+    )
     parser.add_argument("--unpaired", action="store_true", help="replicas of different arms share nothing")
     parser.add_argument(
         "--blocks",
@@ -41,7 +46,11 @@ def add(commands: Any) -> None:
         help="correct over all arms and cells of the file (file, the default), or over the cells of each arm alone "
         "(selected), for arms that were chosen before any data were seen",
     )
-    parser.add_argument("--early-stop", action="store_true", help="pairs came in one by one: anytime-valid verdicts")
+    parser.add_argument(
+        "--early-stop",
+        action="store_true",
+        help="pairs came in one by one, in the order of the file or of its column 'order': anytime-valid verdicts",
+    )
     json_option(parser, "the verdicts")
     parser.add_argument("--strict", action="store_true", help="exit with code 3 if anything is undecided")
 
@@ -73,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         sequential=options.early_stop,
         family=options.family,
         blocks=options.blocks,
+        sign_test=options.sign_test,
     )
     out = output(options.json)
     out.write(report.text(judged, layout.width_of(out), color=out.isatty()))

@@ -198,8 +198,18 @@ def _reasons(judged: Judged) -> list[str]:
     else:
         test = "sign flips" if question.paired else "deals of the runs to the arms"
         if judged.target is not None:
-            test += ", by which a run is as likely to lie above the middle of its arm as below it,"
+            test = "sign tests" if judged.sign_test else "sign flips"
         lines = [f"Verdicts of {test} hold for one look, at a number of runs that was set beforehand."]
+        if judged.sign_test:
+            lines.append(
+                "A sign test tells whether more than half of an arm's runs would lie on one side of the target."
+            )
+        elif judged.target is not None:
+            lines.append(
+                "Sign flips about a target take values as symmetric: as likely so far above their middle as below. "
+                "Where they are skewed, such as times or a loss that may diverge, they decide too often: the sign test "
+                "beside needs no symmetry, and --sign-test decides by it."
+            )
     if any(_interval(v) != ABSENT for v in judged.verdicts):
         lines.append(f"Intervals: {_method(judged)}. `grokbench guide your-times` tells how often they cover.")
     late = any(v.grokked[label] < v.runs[label] for v in judged.verdicts for label in v.arms)

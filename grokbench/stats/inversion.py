@@ -23,45 +23,56 @@ from grokbench.stats.permutation import sign_patterns
 
 PATTERNS = 4_096  # of signs or deals, all of them where there are no more; the first of them as observed
 MOST = 40  # pairs, or runs in both arms of a cell, above which sums are taken as normal
+TRIES = 6  # of ever smaller factors: between rare evaluations, times that differ by a large one are not told apart
 STEPS = 28  # halvings of the range of log factors; of what is printed, a millionth
 
 
 def by_signs(
-    differences: Callable[[float], Floats], widest: float, level: float = 0.95
+    differences: Callable[[float], Floats],
+    widest: float,
+    level: float = 0.95,
+    bounds: Callable[[float, int], Floats] | None = None,
 ) -> tuple[float | None, Interval]:
     """The factor at which the mean difference of pairs is zero, and the interval by their sign flips.
 
     differences: for a log factor x, (n,) differences of log times between the candidate and e^x times the baseline.
-    They fall as x grows, and stay as they are beyond ± widest. The factor is None where it is unknown, as when one arm
-    never gets there.
+    They fall as x grows, and stay as they are beyond ± widest. bounds: where they are not known exactly, for a log
+    factor and a sign the most (1) and the least (−1) that they can be, by which the ends are found. The factor is None
+    where it is unknown, as when one arm never gets there.
     """
     half = (1 - level) / 2
 
-    def score(x: float, sign: float) -> float:
-        d = sign * differences(x)
+    def score(x: float, sign: int) -> float:
+        d = sign * (bounds(x, sign) if bounds else differences(x))
         observed = float(d.sum())
         if len(d) > MOST:
             return _normal(observed, float(np.sqrt((d**2).sum())), half)
         return float((_signs(len(d)) @ d <= observed + 1e-12 * float(abs(d).sum())).mean()) - half
 
-    return _invert(lambda x: float(differences(x).sum()), score, widest, len(differences(0.0)) > MOST)
+    smooth = bounds is None and len(differences(0.0)) > MOST
+    return _invert(lambda x: float(differences(x).sum()), score, widest, smooth)
 
 
 def by_deals(
-    samples: Callable[[float], Sequence[tuple[Floats, Floats]]], widest: float, level: float = 0.95
+    samples: Callable[[float], Sequence[tuple[Floats, Floats]]],
+    widest: float,
+    level: float = 0.95,
+    bounds: Callable[[float, int], Sequence[tuple[Floats, Floats]]] | None = None,
 ) -> tuple[float | None, Interval]:
     """The same of arms that share nothing, by deals of their runs.
 
     samples: for a log factor x, in each cell the log times (n,) of the candidate and (m,) of e^x times the baseline.
+    bounds: where they are not known exactly, those that make the candidate the latest (1) and the earliest (−1).
     """
 
-    def gap(x: float) -> float:
-        return sum(float(c.mean() - b.mean()) for c, b in samples(x))
+    def gap(cells: Sequence[tuple[Floats, Floats]]) -> float:
+        return sum(float(c.mean() - b.mean()) for c, b in cells)
 
     half = (1 - level) / 2
 
-    def score(x: float, sign: float) -> float:
-        cells, observed = samples(x), sign * gap(x)
+    def score(x: float, sign: int) -> float:
+        cells = bounds(x, sign) if bounds else samples(x)
+        observed = sign * gap(cells)
         if max(len(c) + len(b) for c, b in cells) > MOST:
             return _normal(observed, math.sqrt(sum(_variance(c, b) for c, b in cells)), half)
         both = [np.concatenate(cell) for cell in cells]
@@ -69,12 +80,13 @@ def by_deals(
         dealt = np.sum([deal @ values for deal, values in zip(deals, both, strict=True)], axis=0)
         return float((sign * dealt <= observed + 1e-12 * sum(float(abs(x).sum()) for x in both)).mean()) - half
 
-    return _invert(gap, score, widest, max(len(c) + len(b) for c, b in samples(0.0)) > MOST)
+    smooth = bounds is None and max(len(c) + len(b) for c, b in samples(0.0)) > MOST
+    return _invert(lambda x: gap(samples(x)), score, widest, smooth)
 
 
 def _invert(
     statistic: Callable[[float], float],
-    score: Callable[[float, float], float],
+    score: Callable[[float, int], float],
     widest: float,
     continuous: bool,
 ) -> tuple[float | None, Interval]:
@@ -82,14 +94,14 @@ def _invert(
     the arms, how far the share of patterns with a statistic as low is above that which refutes. continuous: whether
     it is, or goes in steps.
     """
+    reaches = [widest / 2**i for i in range(TRIES)]
 
     def crossing(of: Callable[[float], float], continuous: bool = True) -> float:
         """Where a function that falls, or stays, is no longer positive."""
-        low, high = -widest, widest
-        if of(low) <= 0:
-            return -math.inf
-        if of(high) > 0:
-            return math.inf
+        low = next((-x for x in reaches if of(-x) > 0), -math.inf)
+        high = next((x for x in reaches if of(x) <= 0), math.inf)
+        if math.isinf(low) or math.isinf(high):
+            return low if math.isinf(low) else high
         if continuous:
             return float(brentq(of, low, high, xtol=1e-7))
         for _ in range(STEPS):

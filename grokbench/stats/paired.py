@@ -21,7 +21,9 @@ Interval = tuple[float, float]
 
 SWAPS = 5_000  # the first of them as observed
 BOOTSTRAPS = 4_999
-BOOTSTRAP_BLOCKS = 5  # of fewer, resamples are too alike: intervals of 2, 3, 4 pairs cover 62, 82, 90 % of a nominal 95
+BOOTSTRAP_BLOCKS = (
+    7  # of fewer, resamples are too alike: intervals of 2, 3, 4, 6 pairs cover 62, 82, 90, 91 % of a nominal 95
+)
 BOOTSTRAP_MOST = 40  # of more, resampling only takes longer than Student's interval by the delta method
 
 
@@ -51,7 +53,7 @@ def ratio_interval(
     The replicas of each task are resampled together. Percentile intervals of few replicas are too narrow, so deviations
     are drawn out by √(n/(n−1)) in each task, and quantiles taken so far out that the interval of a mean of normal
     numbers would be Student's. (Studentised intervals cover about as often, but with six replicas their ends can be
-    absurd.) Where a task has fewer than five replicas, or a cell fewer than two pairs, resampling covers too seldom,
+    absurd.) Where a task has fewer than seven replicas, or a cell fewer than two pairs, resampling covers too seldom,
     and `_student` takes over; above forty `_delta` does. One block gives no interval, (0, ∞), and neither do pairs that
     are all alike where Student's is taken.
     """

@@ -65,6 +65,17 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
     return _drawn(draw, observed, slack, PLAIN if n > LARGE else RESAMPLES)
 
 
+def sign_test(differences: Floats) -> tuple[float, float]:
+    """One-sided p-values that more of the differences (n,) are negative than positive, and the other way round.
+
+    Exact, by the binomial distribution, of those that are not zero (Dixon and Mood 1946). The hypothesis is that the
+    median is zero; nothing is asked of the shape.
+    """
+    less, greater = int((differences < 0).sum()), int((differences > 0).sum())
+    n = less + greater
+    return float(special.bdtr(n - less, n, 0.5)), float(special.bdtr(n - greater, n, 0.5))
+
+
 def _binomial(sizes: Floats, counts: NDArray[np.int_], count: int, rng: np.random.Generator) -> Floats:
     """Drawn sums of differences of few sizes (k,), of which there are so many each: how many are positive is drawn."""
     positive = rng.binomial(counts, 0.5, (count, len(counts)))

@@ -59,30 +59,36 @@ def fewest(level: float) -> int:
 
 
 def ratio(
-    differences: Callable[[float], Floats], widest: float, level: float = 0.95
+    differences: Callable[[float], Floats],
+    widest: float,
+    level: float = 0.95,
+    bounds: Callable[[float, int], Floats] | None = None,
 ) -> tuple[float | None, Interval | None]:
     """The factor between the times of two arms, with an interval that holds it at whatever number of pairs one looks.
 
     differences: for a log ratio x, (n,) differences of log times between the candidate and e^x times the baseline; they
-    fall as x grows, and stay as they are beyond ± widest. The interval has the ratios that neither side of
+    fall as x grows, and stay as they are beyond ± widest. bounds: where they are not known exactly, for a log ratio and
+    a sign the most (1) and the least (−1) that they can be. The interval has the ratios that neither side of
     `log_e_sizes` has ever rejected, each at half of 1 − level: a confidence sequence (Ramdas et al. 2023, section 3).
     Its ends are 0 and ∞ where nothing was rejected; it is None if each ratio was rejected at some time, as where the
     factor drifts from pair to pair. The ratio is the one at which both sides weigh the same; None where
     there is none, as when one arm never gets there.
     """
 
-    def path(x: float, sign: float) -> Floats:
-        return log_e_sizes(sign * differences(x))
+    def path(x: float, sign: int) -> Floats:
+        return log_e_sizes(sign * (bounds(x, sign) if bounds else differences(x)))
 
     def crossing(of: Callable[[float], float]) -> float | None:
         """Where a function that grows, or stays, goes through zero."""
-        if of(-widest) >= 0 or of(widest) <= 1e-9:
-            return None
-        return float(np.exp(brentq(of, -widest, widest, xtol=1e-6)))
+        below = next((-x for x in reaches if of(-x) < 0), None)
+        above = next((x for x in reaches if of(x) > 1e-9), None)
+        return None if below is None or above is None else float(np.exp(brentq(of, below, above, xtol=1e-6)))
+
+    reaches = [widest / 2**i for i in range(6 if bounds else 1)]  # see `inversion`
 
     enough = math.log(2 / (1 - level))
     high = crossing(lambda x: path(x, 1).max() - enough)
     low = crossing(lambda x: enough - path(x, -1).max())
-    middle = crossing(lambda x: path(x, 1)[-1] - path(x, -1)[-1])
+    middle = crossing(lambda x: float(np.subtract(*(log_e_sizes(sign * differences(x))[-1] for sign in (1, -1)))))
     interval = low or 0.0, high or math.inf
     return middle, interval if interval[0] <= interval[1] else None

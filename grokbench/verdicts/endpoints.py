@@ -21,7 +21,19 @@ from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
 from grokbench.stats import inversion, paired, permutation, sequential, unpaired
 from grokbench.stats.paired import Floats, Interval
-from grokbench.verdicts.pairs import Evidence, Sample, arms_of, blocks_of, stack, stack_arms, sums, together
+from grokbench.verdicts.pairs import (
+    Evidence,
+    Sample,
+    arms_of,
+    blocks_of,
+    evaluated_alike,
+    evened,
+    stack,
+    stack_arms,
+    sums,
+    together,
+    told,
+)
 
 if TYPE_CHECKING:
     from grokbench.verdicts.verdict import Verdict
@@ -62,16 +74,15 @@ class Endpoint:
         width than the other's. So the middles are compared, and where both may be the same it is a tie.
         """
         middle = width / 2 if margin != 1 else 0.0
-        c, b = self._seen(baseline - middle, candidate - middle, never - middle, margin)
-        gap = np.log(c) - np.log(b)
+        c, b = self._logs(baseline - middle, candidate - middle, never - middle, margin)
         may_be_equal = abs(candidate - middle - margin * (baseline - middle)) < (1 + margin) * middle
-        return np.where(may_be_equal | (abs(gap) < 1e-12), 0.0, gap)  # margin · T rounds
+        return np.where(may_be_equal | (abs(c - b) < 1e-12), 0.0, c - b)  # margin · T rounds
 
     @staticmethod
-    def _seen(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
-        """The candidate's times and margin times the baseline's, cut where both can be seen."""
+    def _logs(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
+        """The logs of the candidate's times and of margin times the baseline's, cut where both can be seen."""
         end = never * min(1.0, margin)
-        return np.minimum(candidate, end), np.minimum(margin * baseline, end)
+        return np.log(np.minimum(candidate, end)), np.log(np.minimum(margin * baseline, end))
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
         """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
@@ -106,9 +117,18 @@ class Endpoint:
 
         def differences(log_ratio: float) -> Floats:
             margin = math.exp(log_ratio)
-            return together(cells, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
+            return together(even, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
 
-        return sequential.ratio(differences, math.log(max(e.never for e in cells)) + 1)
+        def bounds(log_ratio: float, side: int) -> Floats:
+            return together(cells, functools.partial(self._bound, margin=math.exp(log_ratio), side=side))
+
+        even = [evened(e) for e in cells]
+        widest = math.log(max(e.never for e in cells)) + 1
+        return sequential.ratio(differences, widest, bounds=bounds if told(cells) else None)
+
+    def _bound(self, e: Evidence, margin: float, side: int) -> Floats:
+        """The differences of a cell, as far to one side as they may be; see `evaluations.alike`."""
+        return self.differences(*evaluated_alike(e, margin, side), e.never, margin)
 
     def difference(self, cells: Sequence[Evidence]) -> float | None:
         """The size of the effect as a difference, if the endpoint has one."""
@@ -151,6 +171,8 @@ class Time(Endpoint):
         reached = [self.counts(s.value, e.never) for e in cells for s in (e.baseline, e.candidate)]
         if not any(r.any() for r in reached):
             return None, None
+        if question.paired:
+            cells = [evened(e) for e in cells]
         if isinstance(question, Comparison) and not all(r.all() for r in reached):
             return self._factor(question, cells)
         ratio = paired.restricted_ratio(*stack_arms(cells, lambda sample: sample.value))
@@ -169,10 +191,13 @@ class Time(Endpoint):
         if not question.paired:
 
             def samples(x: float) -> list[tuple[Floats, Floats]]:
-                seen = [self._seen(e.baseline.value, e.candidate.value, e.never, math.exp(x)) for e in cells]
-                return [(np.log(c), np.log(b)) for c, b in seen]
+                return [self._logs(e.baseline.value, e.candidate.value, e.never, math.exp(x)) for e in cells]
 
-            return inversion.by_deals(samples, widest)
+            def extremes(x: float, side: int) -> list[tuple[Floats, Floats]]:
+                margin = math.exp(x)
+                return [self._logs(*evaluated_alike(e, margin, side), e.never, margin) for e in cells]
+
+            return inversion.by_deals(samples, widest, bounds=extremes if told(cells) else None)
         candidate, baseline = stack_arms(cells, lambda s: s.value)
         never = stack(cells, lambda e: np.full(len(e.differences), e.never))
 
@@ -180,7 +205,11 @@ class Time(Endpoint):
             of = functools.partial(self.differences, margin=math.exp(x))
             return np.concatenate([np.nansum(of(*block), 0) for block in zip(baseline, candidate, never, strict=True)])
 
-        return inversion.by_signs(differences, widest)
+        def bounds(x: float, side: int) -> Floats:
+            of = functools.partial(self._bound, margin=math.exp(x), side=side)
+            return np.concatenate(sums(cells, of))
+
+        return inversion.by_signs(differences, widest, bounds=bounds if told(cells) else None)
 
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never

@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 
 from grokbench.claims import Cell
 from grokbench.stats.paired import Floats
+from grokbench.verdicts.evaluations import Seen, alike
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One arm in one cell, arrays (n,) by replica.
 
-    first, sustained: restricted times, `never` where there was none. value: what the claim's endpoint compares.
+    first, sustained: restricted times, `never` where there was none. value: what the claim's endpoint compares. seen:
+    between which evaluations it came, where that is told.
     """
 
     first: Floats
     sustained: Floats
     value: Floats
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,29 @@ def stack(cells: Sequence[Evidence], pick: Callable[[Evidence], Floats]) -> list
 def stack_arms(cells: Sequence[Evidence], pick: Callable[[Sample], Floats]) -> tuple[list[Floats], list[Floats]]:
     """The same of the candidate's samples, and of the baseline's."""
     return stack(cells, lambda e: pick(e.candidate)), stack(cells, lambda e: pick(e.baseline))
+
+
+def told(cells: Sequence[Evidence]) -> bool:
+    """Whether it is known of some cell between which evaluations its times lie."""
+    return any(e.baseline.seen is not None for e in cells)
+
+
+def evaluated_alike(e: Evidence, margin: float = 1.0, side: int = 0) -> tuple[Floats, Floats]:
+    """Values of the baseline and of the candidate, as if margin times the first and the second had been evaluated
+    alike, if it is known how they were; for side see `evaluations.alike`.
+    """
+    if e.baseline.seen is None or e.candidate.seen is None:
+        return e.baseline.value, e.candidate.value
+    baseline, candidate = alike(e.baseline.seen.times(margin), e.candidate.seen, side)
+    return baseline / margin, candidate
+
+
+def evened(e: Evidence) -> Evidence:
+    """A cell whose pairs were evaluated alike, or are as if they had been."""
+    if e.baseline.seen is None or e.candidate.seen is None:
+        return e
+    b, c = evaluated_alike(e)
+    return replace(e, baseline=replace(e.baseline, value=b), candidate=replace(e.candidate, value=c))
 
 
 def arms_of(cells: Sequence[Evidence]) -> tuple[list[Sample], list[Sample]]:

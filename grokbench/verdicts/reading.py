@@ -1,8 +1,8 @@
 """Anyone's grok times from a text file: what people have, read without guessing silently.
 
 One row a run. Columns are found by their names in any case: `arm`, `replica` and `time`, and if they are there `cell`,
-`event` and `before`; instead of times, any column of numbers. Fields are separated by commas, semicolons or tabs; lines
-that begin with # are comments.
+`event`, `before` and `order`; instead of times, any column of numbers. Fields are separated by commas, semicolons or
+tabs; lines that begin with # are comments.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NAMES = {
     "time": ("time", "step", "steps", "epoch", "epochs", "grok_step", "grok_epoch", "grok_time"),
     "event": ("event", "reached", "grokked"),
     "before": ("before",),
+    "order": ("order",),
 }
 NEVER = ("", "inf", "+inf", "infinity", "nan", "none", "null", "never", "na", "n/a")
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
@@ -37,8 +38,8 @@ _SHOWN = 60  # characters of a value that are echoed
 class Row(NamedTuple):
     """One run; `line` is that of the file. event: the time was reached; otherwise the run was stopped at it without.
 
-    before: the last evaluation at which it was not reached, if that is told. Where a quantity is read instead of times,
-    it stands in `time`, and all are reached.
+    before: the last evaluation at which it was not reached, if that is told. order: its place among runs that came one
+    by one, if that is told. Where a quantity is read instead of times, it stands in `time`, and all are reached.
     """
 
     line: int
@@ -48,6 +49,7 @@ class Row(NamedTuple):
     time: float
     event: bool
     before: float | None = None
+    order: float | None = None
 
 
 def short(text: str) -> str:
@@ -236,7 +238,8 @@ def _row(name: str, line: int, values: dict[str, str], value: str | None) -> Row
         before = finite("before")
         if not 0 <= before < time:
             raise refuse(f"before must be a time of at least 0 and earlier than {time:g}, not {before:g}")
-    return Row(line, cell, arm, replica, time, event, before)
+    order = finite("order") if "order" in values else None
+    return Row(line, cell, arm, replica, time, event, before, order)
 
 
 def _quantity(name: str, line: int, values: dict[str, str], value: str | None) -> Row:

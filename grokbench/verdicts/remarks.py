@@ -34,6 +34,12 @@ def first_lines(
     if value is None and target is None:
         lines += grids(rows, baseline)
     lines += _family(by_arm, family)
+    if verdicts[0].question.sequential:
+        told = any(row.order is not None for row in rows)
+        how = (
+            "of the column 'order'" if told else "in which their replicas first appear in the file, so append new ones"
+        )
+        lines.append(f"pairs are taken in the order {how}")
     shared: dict[str, list[str]] = {}
     for arm, own in by_arm.items():
         shared.setdefault(_deciding(own, blocks), []).append(arm)

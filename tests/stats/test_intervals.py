@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from grokbench.stats import paired
 
@@ -31,3 +32,14 @@ def test_cells_of_one_pair_each_have_an_interval_of_some_width() -> None:
 def test_pairs_without_any_spread_have_no_interval(pairs: int) -> None:
     same = np.full((1, pairs), 1000.0)
     assert paired.ratio_interval([same], [same], np.random.default_rng(0)) == (0, np.inf)
+
+
+@pytest.mark.parametrize("n", [5, 6])
+def test_up_to_six_pairs_have_students_interval_of_log_ratios(n: int) -> None:
+    rng = np.random.default_rng(n)
+    c, b = np.exp(rng.normal([[5.0], [5.8]], 0.4, (2, n)))
+    low, high = paired.ratio_interval([c[None]], [b[None]], rng)
+    gaps = np.log(c / b)
+    half = scipy.stats.t.ppf(0.975, n - 1) * gaps.std(ddof=1) / np.sqrt(n)
+    centre = np.log(c.mean() / b.mean())
+    assert (low, high) == pytest.approx((np.exp(centre - half), np.exp(centre + half)))
