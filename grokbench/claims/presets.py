@@ -90,7 +90,7 @@ _CI = Preset(
 
 _PAPER = Preset(
     name="paper",
-    summary="seven tasks under three softmaxes at p = 97 [stated], for a GPU",
+    summary="seven tasks under three softmaxes at p = 97, as in the paper, for a GPU",
     tasks=_tasks(97),
     softmaxes=_THREE,
     # depth, width, heads, SwiGLU of four times the width, dropout [nearest]

@@ -1,4 +1,4 @@
-"""`grokbench check`: what an optimizer has to keep to, checked."""
+"""`grokbench check`: what an optimizer, task, softmax or model has to keep to, checked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check the optimizers and print what was found."""
+    """Check what was named and print what was found."""
     from rich.console import Console
 
     from grokbench.conformance import conformance, expectations, kinds
@@ -64,27 +64,28 @@ def run(options: argparse.Namespace) -> int:
         like = _like(options.like) if options.like else None
     if any(spec.name not in registry.BUILT_IN for spec in specs.values()):
         Elsewhere.started()  # imports torch while the first checks are made
-    found: dict[str, list[Finding]] = {}
+    found: dict[str, dict[str, list[Finding]]] = {kind: {} for kind in report.PLURAL}
+    checked = found["optimizer"]
     progress = Console(stderr=True, emoji=False)
     for i, (name, spec) in enumerate(specs.items()):
         if len(specs) > 1:
             progress.print(f"{i + 1} of {len(specs)}: {name}", highlight=False, markup=False)
         with prints.kept() as more:
-            found[name] = list(conformance(spec, expected[name]))
+            checked[name] = list(conformance(spec, expected[name]))
             if like:
-                found[name].append(like(spec))
+                checked[name].append(like(spec))
         prints.tell(lines + more, name)
         lines = []
     for kind, text in others:
         with prints.kept() as more:
-            found[f"{kind} {text}"] = list(kinds.conformance(kind, text))
+            found[kind][text] = list(kinds.conformance(kind, text))
         prints.tell(more, text)
     out = output(options.json)
     out.write(report.text(found, layout.width_of(out), color=out.isatty()))
     if options.json:
         files.write_line(options.json, report.document(found))
     github.annotate(report.publish(found), out)
-    return REFUTED if any(map(report.broken, found.values())) else HELD
+    return REFUTED if any(report.broken(f) for named in found.values() for f in named.values()) else HELD
 
 
 def _expectation(text: str) -> tuple[str, str]:

@@ -29,7 +29,8 @@ def run(options: argparse.Namespace) -> int:
     """Show a page, or list them with what they begin with."""
     found = pages()
     if options.topic is None:
-        print_rows([(topic, text.split("\n\n")[1].replace("\n", " ")) for topic, text in found.items()])
+        listed = sorted(found, key=lambda topic: (topic != "first-steps", topic))  # where to begin comes first
+        print_rows([(topic, found[topic].split("\n\n")[1].replace("\n", " ")) for topic in listed])
         return HELD
     text = found[choose("page", options.topic, tuple(found))]
     if not sys.stdout.isatty():

@@ -129,8 +129,8 @@ def _whom(claim: Claim) -> str:
 
     if not ENDPOINTS[claim.test].timed:
         return f"that is, {_arm(claim.candidate)} against {_arm(claim.baseline)}"
-    than = f"{claim.margin:g} times " * (claim.margin != 1) + _arm(claim.baseline)
-    return f"that is, {_arm(claim.candidate)} before {than}"
+    how = "before" if claim.margin == 1 else f"in less than {claim.margin:g} times the time of"
+    return f"that is, {_arm(claim.candidate)} {how} {_arm(claim.baseline)}"
 
 
 def _arm(arm: Arm) -> str:

@@ -31,16 +31,20 @@ from grokbench.report import signs
 from grokbench.training import cores
 
 COMMANDS = (run, list, doctor, compare, check, gate, baseline, perf, judge, times, power, sweep, show, guide)
+ABOUT = (
+    "Does this optimizer make a model generalise earlier, and can I trust the answer? Begin with "
+    "'grokbench run --preset smoke', which takes half a minute, and 'grokbench guide first-steps', which explains it. "
+    "'grokbench COMMAND --help' ends with examples."
+)
 EXIT_CODES = (
-    "Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 usage, 3 one is undecided under "
-    "--strict, 4 the machine failed, 130 interrupted."
+    "Exit codes: 0 all asserted claims hold or are undecided, 1 one is refuted, 2 what you asked for cannot be used, "
+    "3 one is undecided under --strict, 4 the machine failed, 130 interrupted."
 )
 
 
 def parser() -> Parser:
     """What the command line takes; the chosen command's function is in `action`."""
-    top = Parser(prog="grokbench", description=EXIT_CODES)
-    top.epilog = "grokbench COMMAND --help ends with examples; grokbench guide first-steps is the place to begin."
+    top = Parser(prog="grokbench", description=ABOUT, epilog=EXIT_CODES)
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for command in COMMANDS:
         command.add(commands)

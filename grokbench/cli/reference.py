@@ -11,9 +11,10 @@ from grokbench.cli.main import parser
 
 EXIT_CODES = {
     HELD: "Every asserted claim holds or is undecided. A gate passed or could not decide. Nothing is broken or slower.",
-    REFUTED: "An asserted claim is refuted, a gate found a regression, a check is broken, or steps are slower.",
+    REFUTED: "An asserted claim or a comparison of `judge` is refuted, a gate found a regression, a check is broken, "
+    "steps or benchmarks are slower, or `doctor --verify` found a fault.",
     USAGE: "What you asked for cannot be used. One line says why, and what you can choose from.",
-    UNDECIDED: "With `--strict`: an asserted claim is undecided, or a gate could not decide.",
+    UNDECIDED: "With `--strict`: an asserted claim, a comparison of `judge` or a gate is undecided.",
     MACHINE: "The machine failed: no memory, a full disk, a killed process. This is never counted as a result.",
     INTERRUPTED: "You pressed Ctrl-C. Finished runs are in the store.",
 }
@@ -53,7 +54,7 @@ def _row(action: argparse.Action) -> str:
     choices = ", ".join(map(str, action.choices or ()))
     value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
     term = f"{action.option_strings[0]}{value}" if action.option_strings else value.strip()
-    text = (action.help or choices).replace("|", "\\|")
+    text = (action.help or choices).replace("%%", "%").replace("|", "\\|")
     needed = " (needed)" if action.required and action.option_strings else ""
     return f"| `{term.replace('|', ' or ')}` | {text}{needed} |"
 

@@ -245,4 +245,4 @@ class CheckAnswer(Shown):
     def parts(self) -> list[Part]:
         from grokbench.report import conformance
 
-        return conformance.parts({self.optimizer: list(self.findings)})
+        return conformance.parts({"optimizer": {self.optimizer: self.findings}})

@@ -1,8 +1,8 @@
-"""What optimizers keep to, for a terminal, as JSON and for GitHub Actions."""
+"""What optimizers, tasks, softmaxes and models keep to, for a terminal, as JSON and for GitHub Actions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -12,6 +12,11 @@ from grokbench.report.layout import Column, Grid, Part
 
 if TYPE_CHECKING:
     from grokbench.conformance import Finding
+
+    Found = Mapping[str, Mapping[str, Sequence[Finding]]]
+    """By kind, "optimizer" or another of `PLURAL`, and by name."""
+
+PLURAL = {"optimizer": "optimizers", "task": "tasks", "softmax": "softmaxes", "model": "models"}
 
 
 def broken(findings: Sequence[Finding]) -> list[Finding]:
@@ -27,44 +32,56 @@ def _row(finding: Finding) -> tuple[str, str, str]:
     return finding.check, finding.outcome.value, finding.text
 
 
-def document(found: dict[str, list[Finding]]) -> dict[str, Any]:
-    """{"optimizers": [{"optimizer", "conforms", "findings": [{"check", "outcome", "text"}]}]}."""
+def document(found: Found) -> dict[str, Any]:
+    """{"optimizers": [{"optimizer", "conforms", "findings": [{"check", "outcome", "text"}]}]}; other kinds alike."""
     return {
-        "optimizers": [
+        plural: [
             {
-                "optimizer": name,
+                kind: name,
                 "conforms": not broken(findings),
                 "findings": [{"check": f.check, "outcome": f.outcome.value, "text": f.text} for f in findings],
             }
-            for name, findings in found.items()
+            for name, findings in found.get(kind, {}).items()
         ]
+        for kind, plural in PLURAL.items()
     }
 
 
-def parts(found: dict[str, list[Finding]]) -> list[Part]:
-    """One optimizer check by check; several with a row each, and what they break."""
-    if len(found) == 1:
-        ((name, findings),) = found.items()
+def _named(found: Found) -> tuple[str, list[tuple[str, Sequence[Finding]]]]:
+    """What a column of the names is called, and each name with its findings. Among unlike kinds a name tells which."""
+    kinds = [kind for kind, named in found.items() if named]
+    if len(kinds) == 1:
+        return kinds[0], list(found[kinds[0]].items())
+    return "what", [(f"{kind} {name}", findings) for kind in kinds for name, findings in found[kind].items()]
+
+
+def parts(found: Found) -> list[Part]:
+    """One thing check by check; several with a row each, and what they break."""
+    head, named = _named(found)
+    if len(named) == 1:
+        ((name, findings),) = named
+        name = name if head == "optimizer" else f"{head} {name}"
         wrong = [f.check for f in broken(findings)]
         said = f"{name} does not conform: it breaks {', '.join(wrong)}." if wrong else f"{name} conforms."
         columns = [Column("check", right=False), Column("outcome", right=False), Column(_HEADER[2], False, wrap=True)]
         rows = [(f.check, Text(f.outcome.value, _STYLE[f.outcome.value]), f.text) for f in findings]
         return [said, Grid(columns, rows)]
-    columns = [Column("optimizer", right=False), Column("conforms", right=False)]
+    columns = [Column(head, right=False), Column("conforms", right=False)]
     columns.append(Column("what it does, and what breaks", right=False, wrap=True))
     rows = []
-    for name, findings in found.items():
+    for name, findings in named:
         wrong = [f"{f.check}: {f.text}" for f in broken(findings)]
         seen = [f"{f.check}: {f.text}" for f in findings if f.outcome.value == "said"]
         rows.append((name, Text("no" if wrong else "yes", "red" if wrong else "green"), "\n".join([*seen, *wrong])))
-    return [f"{sum(not broken(f) for f in found.values())} of {len(found)} conform.", Grid(columns, rows)]
+    return [f"{sum(not broken(f) for _, f in named)} of {len(named)} conform.", Grid(columns, rows)]
 
 
-def text(found: dict[str, list[Finding]], width: int | None, *, color: bool = False) -> str:
+def text(found: Found, width: int | None, *, color: bool = False) -> str:
     """The same as text; see `layout.text`."""
     return layout.text(parts(found), width, color=color)
 
 
-def publish(found: dict[str, list[Finding]]) -> list[github.Note]:
+def publish(found: Found) -> list[github.Note]:
     """A section of the step's summary; a note for what breaks."""
-    return summary.findings([(name, *_row(finding)) for name, findings in found.items() for finding in findings])
+    head, named = _named(found)
+    return summary.findings([(name, *_row(finding)) for name, findings in named for finding in findings], head)

@@ -27,8 +27,8 @@ def _ratio(v: Verdict) -> str:
     return shown + (f" ({between(v.interval)})" if v.interval else "")
 
 
-def findings(found: Sequence[Sequence[str]]) -> list[Note]:
-    """Rows of `FINDING` in the step's summary; notes on what breaks."""
+def findings(found: Sequence[Sequence[str]], kind: str = FINDING[0]) -> list[Note]:
+    """Rows of `FINDING` in the step's summary; notes on what breaks. kind: what was checked, if no optimizers."""
     notes = [Note("error", name, f"{check}: {text}") for name, check, outcome, text in found if outcome == "breaks"]
-    github.publish("grokbench: conformance", github.table(FINDING, found))
+    github.publish("grokbench: conformance", github.table((kind, *FINDING[1:]), found))
     return notes

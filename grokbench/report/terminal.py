@@ -222,10 +222,12 @@ def answer(v: Verdict, cells: int, reverse: str = "later") -> Text:
     """What came out of a comparison of runs in so many cells, in a sentence. reverse: what a refuted one is instead."""
     baseline, candidate = v.arms
     under = f" under the protocol {v.question.protocol}" * (v.question.protocol != "published")
-    count = f"{v.pairs} pairs of runs" if v.question.paired else f"{sum(v.runs.values())} runs"
+    number, what = (v.pairs, "pair") if v.question.paired else (sum(v.runs.values()), "run")
+    count = f"{number} {what}{'s' * (number != 1)}" + " of runs" * v.question.paired
+    verb = "does" if number == 1 else "do"
     where = f" in {cells} cells" * (cells > 1 and v.cell is None)
     if v.status is Status.INCONCLUSIVE:
-        said = f"Not decided: {count}{where} do not show whether {v.question.statement}{under}."
+        said = f"Not decided: {count}{where} {verb} not show whether {v.question.statement}{under}."
     else:
         said = (
             f"Yes: {v.question.statement}"

@@ -39,4 +39,6 @@ def imported(module: str, wanted: str) -> ModuleType:
         with no_exit():
             return importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"cannot import {wanted}: {type(error).__name__}: {error}") from error
+        file = module.endswith(".py") or "/" in module or os.sep in module
+        hint = "; name a module, not a file: 'mine:Mine' is the class Mine in mine.py" * file
+        raise UsageError(f"cannot import {wanted}: {type(error).__name__}: {error}{hint}") from error

@@ -61,7 +61,7 @@ def test_the_list_of_claims_says_who_is_earlier(capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     for line in (
         "that is, muon before adamw\n",
-        "that is, unscaled before 1.1 times muon\n",
+        "that is, unscaled in less than 1.1 times the time of muon\n",
         "that is, muon against adamw\n",
     ):
         assert line in out

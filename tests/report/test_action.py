@@ -30,9 +30,8 @@ def comment() -> ModuleType:
 
 def answers(outcome: str = "REGRESSION") -> dict[str, object]:
     """What the three commands write as JSON."""
-    found = {
-        "polar:Polar": [Finding("size", CheckOutcome.SAID, "0.2"), Finding("no dead knobs", CheckOutcome.BREAKS, "eps")]
-    }
+    findings = [Finding("size", CheckOutcome.SAID, "0.2"), Finding("no dead knobs", CheckOutcome.BREAKS, "eps")]
+    found = {"optimizer": {"polar:Polar": findings}}
     asked = SimpleNamespace(margin=0.1, level=0.05, baseline="polar:Polar", candidate="polar:Polar", preset="ci")
     setting = SimpleNamespace(preset=SimpleNamespace(name="smoke"), budget=50, device="cpu", cells=["add-softmax"])
     fine = SimpleNamespace(

@@ -78,10 +78,11 @@ def test_long_names_of_arms_take_no_column(monkeypatch: pytest.MonkeyPatch) -> N
             "No, the reverse: muon is later than adamw, at 2.00 times the epochs (95 % interval 2.00–2.00)",
         ),
         (MIXED, "Not decided: 6 pairs of runs do not show whether muon groks earlier than adamw."),
+        (([100], [50]), "Not decided: 1 pair of runs does not show whether muon groks earlier than adamw."),
     ],
 )
 def test_the_answer_stands_first(times: tuple, said: str) -> None:
-    verdicts, runs = found(claim(), {ADD: times})
+    verdicts, runs = found(claim(replicas=len(times[0])), {ADD: times})
     assert terminal.text(verdicts, runs, None).startswith(said)
 
 

@@ -26,6 +26,14 @@ def test_a_module_that_ends_the_process_cannot_be_imported(tmp_path, monkeypatch
         assert "SystemExit: it called os._exit(0)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["mine.py:Mine", "mine.py:*", "lib/mine.py:Mine", "lib/mine:Mine"])
+def test_who_names_a_file_is_told_to_name_a_module(name, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["check", name]) == 2
+    assert "; name a module, not a file: 'mine:Mine' is the class Mine in mine.py" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("optimizer", "when"),
     [
