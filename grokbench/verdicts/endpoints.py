@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,135 +18,19 @@ from grokbench.claims import Audit, Comparison, Question
 from grokbench.claims.claim import Cell
 from grokbench.records.grok import GrokTime
 from grokbench.records.store import Record
-from grokbench.stats import inversion, paired, permutation, sequential, unpaired
+from grokbench.stats import inversion, paired, permutation, unpaired
 from grokbench.stats.paired import Floats, Interval
+from grokbench.verdicts.endpoint import Endpoint, Found, Tested
 from grokbench.verdicts.pairs import (
     Evidence,
-    Sample,
     arms_of,
-    blocks_of,
     evaluated_alike,
     evened,
     stack,
     stack_arms,
     sums,
-    together,
     told,
 )
-
-if TYPE_CHECKING:
-    from grokbench.verdicts.verdict import Verdict
-
-Tested = tuple[float, float, str]
-"""p of the claim, p of its reverse, and what else is to be said."""
-
-
-class Endpoint:
-    """One kind of test. meaning: what supports the claim, for a reader. timed: it compares grok times. tabled: its
-    verdicts have a table of their own, cell by cell, with the ratio of sustained times beside.
-    """
-
-    timed = False
-    crossings = True  # its samples have grok times, whatever it compares
-    ratio_name = "time"
-
-    def __init__(self, name: str, meaning: str, *, tabled: bool = False) -> None:
-        self.name, self.meaning, self.tabled = name, meaning, tabled
-
-    def value(self, record: Record, never: float) -> float:
-        """What is compared of a run; NaN where nothing is known."""
-        return record.time.epoch or never
-
-    def scale(self, value: Floats) -> Floats:
-        """Values as means of them are compared; smaller is for the claim."""
-        return np.log(value)
-
-    def differences(
-        self, baseline: Floats, candidate: Floats, never: float | Floats, margin: float, width: float = 0.0
-    ) -> Floats:
-        """(n,) differences, see `Evidence`; here log T_candidate − log(margin · T_baseline).
-
-        Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
-        margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
-
-        A time T means that it came within (T − width, T]. On a margin the one arm's times are then rounded by another
-        width than the other's. So the middles are compared, and where both may be the same it is a tie.
-        """
-        middle = width / 2 if margin != 1 else 0.0
-        c, b = self._logs(baseline - middle, candidate - middle, never - middle, margin)
-        may_be_equal = abs(candidate - middle - margin * (baseline - middle)) < (1 + margin) * middle
-        return np.where(may_be_equal | (abs(c - b) < 1e-12), 0.0, c - b)  # margin · T rounds
-
-    @staticmethod
-    def _logs(baseline: Floats, candidate: Floats, never: float | Floats, margin: float) -> tuple[Floats, Floats]:
-        """The logs of the candidate's times and of margin times the baseline's, cut where both can be seen."""
-        end = never * min(1.0, margin)
-        return np.log(np.minimum(candidate, end)), np.log(np.minimum(margin * baseline, end))
-
-    def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
-        """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
-        if not question.paired:
-            candidate, baseline = ([self.scale(s.value) for s in arm] for arm in arms_of(cells))
-            return *permutation.shuffle(candidate, baseline), ""
-        if question.sequential:
-            came = together(cells, lambda e: e.differences)
-            return sequential.p_value(came), sequential.p_value(-came), ""
-        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng), ""
-
-    def least(self, question: Question, cells: Sequence[Evidence]) -> float:
-        """The smallest p that `test` can have with so many runs, whatever their values."""
-        if not question.paired:
-            return permutation.rarest((len(e.candidate.value), len(e.baseline.value)) for e in cells)
-        pairs = len(together(cells, lambda e: e.differences)) if question.sequential else blocks_of(cells)
-        return 2.0**-pairs
-
-    def size(
-        self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator
-    ) -> tuple[float | None, Interval | None]:
-        """The size of the effect as a ratio, if the endpoint has one, and the 95 % interval of its size."""
-        return None, None
-
-    def ratio_so_far(
-        self, cells: Sequence[Evidence], pick: Callable[[Sample], Floats] = lambda sample: sample.value
-    ) -> tuple[float | None, Interval | None]:
-        """The ratio of times with an interval, both valid whenever one looks; pooled, of the replicas all cells have.
-
-        A ratio of ρ is tested as a margin of ρ would be, so censoring takes nothing from the level.
-        """
-
-        def differences(log_ratio: float) -> Floats:
-            margin = math.exp(log_ratio)
-            return together(even, lambda e: self.differences(pick(e.baseline), pick(e.candidate), e.never, margin))
-
-        def bounds(log_ratio: float, side: int) -> Floats:
-            return together(cells, functools.partial(self._bound, margin=math.exp(log_ratio), side=side))
-
-        even = [evened(e) for e in cells]
-        widest = math.log(max(e.never for e in cells)) + 1
-        return sequential.ratio(differences, widest, bounds=bounds if told(cells) else None)
-
-    def _bound(self, e: Evidence, margin: float, side: int) -> Floats:
-        """The differences of a cell, as far to one side as they may be; see `evaluations.alike`."""
-        return self.differences(*evaluated_alike(e, margin, side), e.never, margin)
-
-    def difference(self, cells: Sequence[Evidence]) -> float | None:
-        """The size of the effect as a difference, if the endpoint has one."""
-        return None
-
-    def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
-        """(n,) which values a median may be taken of; the others count as larger than any."""
-        return np.isfinite(value)
-
-    def finding(self, v: Verdict) -> str:
-        """What the candidate did, of a claim that is decided."""
-        raise NotImplementedError
-
-    def undecided(self, v: Verdict) -> str:
-        """What is seen of a claim that is not."""
-        return v.note
-
-    def shown_ratio(self, v: Verdict) -> str:
-        return f"{self.ratio_name} ratio {'unknown' if v.ratio is None else f'{v.ratio:.2f}'}"
 
 
 class Time(Endpoint):
@@ -214,13 +97,13 @@ class Time(Endpoint):
     def counts(self, value: Floats, never: float) -> NDArray[np.bool_]:
         return value < never
 
-    def finding(self, v: Verdict) -> str:
+    def finding(self, v: Found) -> str:
         word, margin = ("earlier" if v.supported else "later"), v.question.margin
         if margin != 1:
             word = f"{'less' if v.supported else 'more'} than {margin:g} times as late"
         return f"{v.arms[1]} is {word}: {self.shown_ratio(v)}"
 
-    def undecided(self, v: Verdict) -> str:
+    def undecided(self, v: Found) -> str:
         return self.shown_ratio(v)
 
 
@@ -244,16 +127,16 @@ class Count(Endpoint):
         """
         return np.asarray(np.nan_to_num(np.arcsinh(baseline) - np.arcsinh(candidate)))
 
-    def finding(self, v: Verdict) -> str:
+    def finding(self, v: Found) -> str:
         shown = ", ".join(f"{label} {'–' if m is None else f'{m:g}'}" for label, m in v.median.items())
         return self.worded(v, shown)
 
-    def worded(self, v: Verdict, shown: str) -> str:
+    def worded(self, v: Found, shown: str) -> str:
         return f"{v.arms[1]} {'more' if v.supported else 'less'} often than {v.arms[0]}: {shown}"
 
 
 class Reached(Count):
-    def finding(self, v: Verdict) -> str:
+    def finding(self, v: Found) -> str:
         return self.worded(v, ", ".join(f"{label} {n} of {v.pairs}" for label, n in v.grokked.items()))
 
 
@@ -284,10 +167,10 @@ class Spread(Endpoint):
         """The cells in which every run groks: where one does not, the median may be hidden."""
         return [e for e in cells if max(e.candidate.first.max(), e.baseline.first.max()) < e.never]
 
-    def finding(self, v: Verdict) -> str:
+    def finding(self, v: Found) -> str:
         return f"{v.arms[1]} is {'tighter' if v.supported else 'wider'}: {self.shown_ratio(v)}; {v.note}"
 
-    def undecided(self, v: Verdict) -> str:
+    def undecided(self, v: Found) -> str:
         return f"{self.shown_ratio(v)}; {v.note}"
 
 
@@ -320,7 +203,7 @@ class Interaction(Endpoint):
         note = f"time ratios {shown}; interaction p {paired.interaction(effects, rng):.2g}"
         return min(1.0, p), min(1.0, p_reverse), note
 
-    def finding(self, v: Verdict) -> str:
+    def finding(self, v: Found) -> str:
         return f"the advantage {'exceeds' if v.supported else 'does not exceed'} its differences: {v.note}"
 
 
@@ -351,11 +234,11 @@ class Amount(Endpoint):
         candidate, baseline = ([s.value for s in arm] for arm in arms_of(cells))
         return None, unpaired.difference_interval(candidate, baseline)
 
-    def finding(self, v: Verdict) -> str:
+    def finding(self, v: Found) -> str:
         word = self.name if v.supported else {"lower": "higher", "higher": "lower"}[self.name]
         return f"{v.arms[1]} is {word} than {v.arms[0]}: {self.undecided(v)}"
 
-    def undecided(self, v: Verdict) -> str:
+    def undecided(self, v: Found) -> str:
         assert v.difference is not None
         return f"mean difference {v.difference:+.4g}" + f"; {v.note}" * bool(v.note)
 

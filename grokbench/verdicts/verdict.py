@@ -14,7 +14,8 @@ from grokbench.stats import paired, power, sequential
 from grokbench.stats.course import follow, needed
 from grokbench.stats.paired import Floats
 from grokbench.verdicts import robust
-from grokbench.verdicts.endpoints import ENDPOINTS, Endpoint
+from grokbench.verdicts.endpoint import Endpoint
+from grokbench.verdicts.endpoints import ENDPOINTS
 from grokbench.verdicts.pairs import Evidence, blocks_of, stack, stack_arms, together
 from grokbench.verdicts.robust import Robust
 
