@@ -68,8 +68,7 @@ class Endpoint:
         Both are cut where both can be seen: the budget hides T_candidate beyond `never`, and margin · T_baseline beyond
         margin · never. So they are exchangeable within a pair if the uncut ones are, as sign flips have it.
         """
-        c, b = self._logs(baseline, candidate, never, margin)
-        gap = c - b
+        gap = np.subtract(*self._logs(baseline, candidate, never, margin))
         return np.where(abs(gap) < 1e-12, 0.0, gap)  # margin · T rounds
 
     @staticmethod
@@ -86,7 +85,10 @@ class Endpoint:
         if question.sequential:
             came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
-        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng), ""
+        plain = (
+            permutation.PLAIN if isinstance(question, Comparison) else permutation.RESAMPLES
+        )  # a table has many cells
+        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng, plain), ""
 
     def least(self, question: Question, cells: Sequence[Evidence]) -> float:
         """The smallest p that `test` can have with so many runs, whatever their values."""
@@ -200,8 +202,7 @@ class Time(Endpoint):
             return np.concatenate([np.nansum(of(*block), 0) for block in zip(baseline, candidate, never, strict=True)])
 
         def bounds(x: float, side: int) -> Floats:
-            of = functools.partial(self._bound, margin=math.exp(x), side=side)
-            return np.concatenate(sums(cells, of))
+            return np.concatenate(sums(cells, functools.partial(self._bound, margin=math.exp(x), side=side)))
 
         return inversion.by_signs(differences, widest, bounds=bounds if told(cells) else None)
 
