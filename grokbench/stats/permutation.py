@@ -19,21 +19,22 @@ EXACT_DEALS = 2**21  # in each of two groups of cells
 RESAMPLES = 99_999
 CHUNK = 10_000
 PLAIN = 2_500  # drawn patterns as extreme on either side, after which neither p can be small: no more are drawn
-MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
 LARGE = 200  # pairs above which drawing takes time
+MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
 FEW = 50  # different sizes, of which sums lie on a lattice that moments do not know
 TOO_MANY = 20_000  # runs that are not dealt at all
 LEAST = 1e-15  # of a p that is not counted
 WEIGHT = 0.03  # of one pair or run in the variance of the sum, up to which that is believed
 
 
-def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, float]:
+def sign_flip(differences: Floats, rng: np.random.Generator, plain: int = RESAMPLES) -> tuple[float, float]:
     """One-sided p-values that differences (n,) tend to be negative, and that they tend to be positive.
 
     The statistic is the mean; under the hypothesis that the arms are exchangeable within a pair every pattern
     of signs is equally likely (Fisher 1935). Exact up to 40 pairs that differ, above 16 by meeting in the middle
     (Horowitz and Sahni 1974); else from 99 999 random patterns, of which the observed one counts as one more. Above a
-    thousand by the moments of all patterns, which come closer than draws do where differences are of many sizes.
+    thousand by the moments of all patterns, which come closer than draws do where differences are of many sizes. plain:
+    drawn patterns as extreme on either side after which no more are drawn.
     """
     differences = np.sort(differences[differences != 0])  # a tie has the same sum under either sign
     observed, n = differences.sum(), len(differences)
@@ -62,7 +63,7 @@ def sign_flip(differences: Floats, rng: np.random.Generator) -> tuple[float, flo
             sums += own[rng.integers(0, 256, count, dtype=np.uint8)]
         return sums
 
-    return _drawn(draw, observed, slack, PLAIN if n > LARGE else RESAMPLES)
+    return _drawn(draw, observed, slack, plain if n <= LARGE else PLAIN)
 
 
 def sign_test(differences: Floats) -> tuple[float, float]:

@@ -103,7 +103,9 @@ class Endpoint:
         if question.sequential:
             came = together(cells, lambda e: e.differences)
             return sequential.p_value(came), sequential.p_value(-came), ""
-        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng), ""
+        # A table may have very many cells
+        patterns = permutation.PLAIN if isinstance(question, Comparison) else permutation.RESAMPLES
+        return *permutation.sign_flip(np.concatenate(sums(cells, lambda e: e.differences)), rng, patterns), ""
 
     def least(self, question: Question, cells: Sequence[Evidence]) -> float:
         """The smallest p that `test` can have with so many runs, whatever their values."""

@@ -89,8 +89,7 @@ class Time(Endpoint):
             return np.concatenate([np.nansum(of(*block), 0) for block in zip(baseline, candidate, never, strict=True)])
 
         def bounds(x: float, side: int) -> Floats:
-            of = functools.partial(self._bound, margin=math.exp(x), side=side)
-            return np.concatenate(sums(cells, of))
+            return np.concatenate(sums(cells, functools.partial(self._bound, margin=math.exp(x), side=side)))
 
         return inversion.by_signs(differences, widest, bounds=bounds if told(cells) else None)
 

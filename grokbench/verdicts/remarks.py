@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+
+import numpy as np
 
 from grokbench.verdicts.reading import Row, short
 from grokbench.verdicts.verdict import Verdict
@@ -104,13 +105,14 @@ def _on(arm: str, seen: Sequence[float], step: Fraction) -> str:
     return f"times of {arm} are multiples of {float(step):g}"
 
 
-def _divisor(times: Iterable[float]) -> Fraction:
+def _divisor(times: Sequence[float]) -> Fraction:
     """The greatest common divisor of times as they are written."""
     if all(float(time).is_integer() for time in times):
         return Fraction(math.gcd(*map(int, times)))
-    parts = [Fraction(repr(float(time))) for time in set(times)]
-    scale = functools.reduce(math.lcm, (part.denominator for part in parts))
-    return Fraction(math.gcd(*(int(part * scale) for part in parts)), scale)
+    texts = [np.format_float_positional(time, trim="-") for time in set(times)]
+    places = max(len(text.partition(".")[2]) for text in texts)
+    whole = (text.partition(".") for text in texts)
+    return Fraction(math.gcd(*(int(left + right.ljust(places, "0")) for left, _, right in whole)), 10**places)
 
 
 def _family(by_arm: dict[str, list[Verdict]], family: str) -> list[str]:
