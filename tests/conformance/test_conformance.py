@@ -14,7 +14,7 @@ from plugins import Base
 
 from grokbench import cli, testing
 from grokbench.cli import check
-from grokbench.conformance import CHECKS, CheckOutcome, bits, conformance, examine
+from grokbench.conformance import CHECKS, CheckOutcome, bits, conformance, examine, parameters
 from grokbench.conformance.outcome import ConformanceError
 from grokbench.spec import UsageError, registry
 
@@ -104,6 +104,13 @@ class Seeds(Base):
         super().__init__(params, lr)
         random.seed(1)
         np.random.seed(1)
+
+
+class Shakes(Base):
+    """Draws noise in the layout of the parameter."""
+
+    def change(self, p, lr):
+        p.sub_(p.grad + 0.1 * torch.randn_like(p), alpha=lr)
 
 
 class Plain(Base):
@@ -215,6 +222,10 @@ def test_what_is_seeded_anew_is_named():
     with pytest.raises(ConformanceError, match=r"when it is made it seeds random, numpy\.random anew"):
         bits.generators(registry.parse("test_conformance:Seeds"))
     assert bits.generators(registry.parse("plugins:Noisy")).outcome is CheckOutcome.HOLDS
+
+
+def test_noise_in_the_layout_of_a_parameter_is_no_fault():
+    assert parameters.shapes(registry.parse("test_conformance:Shakes")).outcome is CheckOutcome.HOLDS
 
 
 def test_what_draws_random_numbers_is_deterministic_on_its_runs_own():

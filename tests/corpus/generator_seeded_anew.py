@@ -13,10 +13,10 @@ class Sound(Base):
     def direction(self, p, own, group):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return super().direction(p, own, group) + 1e-3 * torch.randn_like(p)
+            return super().direction(p, own, group) + 1e-3 * torch.randn(p.shape)
 
 
 class Faulty(Base):
     def direction(self, p, own, group):
         torch.manual_seed(0)
-        return super().direction(p, own, group) + 1e-3 * torch.randn_like(p)
+        return super().direction(p, own, group) + 1e-3 * torch.randn(p.shape)

@@ -17,7 +17,7 @@ class Sound(Base):
 
     def direction(self, p, own, group):
         own["history"] = [*own["history"], p.grad.clone()][-self.most :]
-        return sum(own["history"][-3:]) / 3
+        return sum(own["history"][-3:]) * group["momentum"] / 3
 
 
 class Faulty(Sound):
