@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from grokbench.claims import Question
+from grokbench.claims import Comparison, Question
 from grokbench.records.store import Record
 from grokbench.stats import permutation, sequential
 from grokbench.stats.paired import Floats, Interval
