@@ -2,9 +2,9 @@
 
     python benchmarks/studies/fuzz.py [--files 5000] [--seed 0]
 
-Three in four of the files are sound tables, of which up to three characters, fields or lines were changed, so most of them are
-judged; the others are made of pieces that do harm. Each is judged with drawn options and printed. A seed gives the
-same files again. Prints how many were judged and refused; ends with code 1, and the file, at the first traceback.
+Three in four of the files are sound tables, of which up to three characters, fields or lines were changed; the others
+are made of pieces that do harm. Each is judged with drawn options and printed. A seed gives the same files again.
+Prints how many were judged and refused; ends with code 1, and the file, at the first traceback.
 """
 
 from __future__ import annotations
