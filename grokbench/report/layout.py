@@ -5,6 +5,7 @@ from __future__ import annotations
 import html as markup
 import io
 import os
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -70,8 +71,9 @@ def _lines(content: Text, width: int | None) -> list[Text]:
     if not width:
         return [content]
     lines, end = [], 0
-    for piece in textwrap.wrap(content.plain, width, break_long_words=False, break_on_hyphens=False):
-        start = content.plain.index(piece, end)
+    plain = re.sub(r"\s", " ", content.plain)  # a name may hold a tab, which would be expanded
+    for piece in textwrap.wrap(plain, width, break_long_words=False, break_on_hyphens=False):
+        start = plain.index(piece, end)
         end = start + len(piece)
         lines.append(content[start:end])
     return lines or [Text()]

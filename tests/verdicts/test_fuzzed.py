@@ -60,3 +60,9 @@ def test_no_file_ends_in_a_traceback(rows: list[Any], options: dict[str, Any], s
     for v in judged.verdicts:
         assert 0 <= v.p_adjusted <= 1
         assert v.reason
+
+
+def test_a_tab_in_a_name_is_no_trouble() -> None:
+    rows = [f"{arm},{i},{time + i}" for arm, time in (("ad\tamw", 100), ("mu\x0bon", 50)) for i in range(6)]
+    judged = judge(io.StringIO("\n".join(["arm,replica,time", *rows])))
+    assert "pairs" in report.text(judged, 60)
