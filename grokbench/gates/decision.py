@@ -188,12 +188,13 @@ def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
         return Decision(outcome, reason, pairs, tests, None, None, None, grokked)
     (ratio, interval), (sustained, _) = (_ratio_so_far(cells, kind) for kind in KINDS)
     more = _more(cells, margin, level) if outcome is GateOutcome.INCONCLUSIVE else None
-    ends = f" ({_said(interval[0])}–{_said(interval[1])})" if interval else ""
+    known = interval not in (None, (0.0, math.inf))
+    ends = f" ({_said(interval[0])}–{_said(interval[1])})" if interval and known else ""
     shown = f"time ratio {_said(ratio)}{ends}, sustained {_said(sustained)}"
     if outcome is GateOutcome.REGRESSION:
         reason = f"{_regression(tests, margin, level, grokked)}; {shown}"
     elif outcome is GateOutcome.INCONCLUSIVE:
-        need = f"about {more} more pairs would decide" if more else "many more pairs would not decide"
+        need = f"about {more} more pair{'s' * (more != 1)} would decide" if more else "many more pairs would not decide"
         reason = f"{_lacking(cells, margin, level)}; {shown}; {need}"
     else:
         p = max(tests.fine, tests.fine_sustained, tests.few)
@@ -221,7 +222,7 @@ def _lacking(cells: Sequence[Pairs], margin: float, level: float) -> str:
             ratio, differences = e.ratio(kind) or 0.0, _differences([e], kind, margin)
             fine = int((differences <= 0).sum())
             if ratio > 1 + margin:
-                return f"mean {times}{where} are later by {ratio:.2f}, but {fine} of {n} pairs are within {margin:.0%}"
+                return f"mean {times}{where} are later by {ratio:.2f}; {fine} of {n} pairs are within {margin:.0%}"
             if _p(differences) > level:
                 return f"{times}{where} are not yet shown to be within {margin:.0%}: {fine} of {n} pairs are"
         if _p_few(e) > level:

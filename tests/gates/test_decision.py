@@ -168,7 +168,7 @@ def test_a_mean_time_beyond_the_margin_keeps_it_from_passing():
     decision = outcome(pairs(np.full(44, 10.0), candidate))
     assert max(decision.tests.fine, decision.tests.fine_sustained, decision.tests.few) <= 0.05
     assert decision.outcome is GateOutcome.INCONCLUSIVE
-    assert decision.reason.startswith("mean first crossings are later by 1.37, but 40 of 44 pairs are within 10%")
+    assert decision.reason.startswith("mean first crossings are later by 1.37; 40 of 44 pairs are within 10%")
 
 
 def test_the_interval_has_the_factors_that_were_never_rejected():

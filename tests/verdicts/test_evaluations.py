@@ -64,7 +64,7 @@ def test_arms_of_one_law_are_seldom_called_different(steps, offsets, paired):
 
 def test_a_factor_between_coarse_times_is_as_uncertain_as_the_evaluations():
     """Every run was reached at the second evaluation or never: that does not tell the factor to a hundredth."""
-    made = rows(np.log([[180.0] * 7 + [900], [170.0] * 7 + [900]]), (100, 100), budget=500)
+    made = rows(np.log([[180.0] * 7 + [900.0], [170.0] * 7 + [900.0]]), (100, 100), budget=500)
     for paired in (True, False):
         (v,) = judge(made, "base", paired=paired).verdicts
         assert v.ratio == pytest.approx(1)
@@ -72,7 +72,7 @@ def test_a_factor_between_coarse_times_is_as_uncertain_as_the_evaluations():
 
 
 def test_a_run_that_comes_too_late_for_the_other_arms_evaluations_never_gets_there():
-    made = rows(np.log([[1010.0, 300], [1020, 310]]), (1, 50), budget=1015)
+    made = rows(np.log([[1010.0, 300.0], [1020.0, 310.0]]), (1, 50), budget=1015)
     ((_, (e,)),) = evidence_of(made)
     assert e.differences.tolist() == [0, pytest.approx(np.log(350 / 300))]
 
