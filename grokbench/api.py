@@ -39,6 +39,7 @@ def compare(
     softmaxes: Names = (),
     protocol: str = options.DEFAULT_PROTOCOL,
     replicas: int | None = None,
+    budget: int | None = None,
     early_stop: bool = True,
     family: str = options.FAMILIES[0],
     store: str | Path = options.DEFAULT_STORE,
@@ -49,7 +50,8 @@ def compare(
     """Does a candidate grok earlier than the baseline? `grokbench run` asks the same.
 
     An optimizer is a text (`"muon(lr=0.02)"`), a class or function of your own, or what `grokbench.optimizer` makes.
-    tasks, softmaxes: of the preset, all if empty. replicas: pairs in a cell, at the most. early_stop: stop a cell once
+    tasks, softmaxes: of the preset, all if empty. replicas: pairs in a cell, at the most. budget: epochs of a run, if
+    not the preset's. early_stop: stop a cell once
     it is decided. family: correct over all cells of the preset, or over those that are `"selected"`. fresh: train anew
     what the store has.
     """
@@ -63,6 +65,7 @@ def compare(
         optimizers=tuple(registry.text(optimizer) for optimizer in (baseline, *candidates)),
         protocols=(protocol,),
         replicas=replicas,
+        budget=budget,
         early_stop=early_stop,
         family=family,
         store=Path(store).absolute(),

@@ -33,6 +33,7 @@ class Options:
     early_stop: bool = True
     family: str = FAMILIES[0]
     replicas: int | None = None
+    budget: int | None = None
     store: Path = Path(DEFAULT_STORE)
     device: str = "auto"
     threads: int | None = None
@@ -91,6 +92,7 @@ OPTIONS = (
         "choice made before any data were seen",
     ),
     Option("replicas", "replicas", "number", "N", "replicas of each arm in each cell, at the most"),
+    Option("budget", "budget", "number", "N", "epochs of a run (default: the preset's)"),
     Option("store", "store", "text", "PATH", f"file of finished runs (default: {DEFAULT_STORE})"),
     Option("device", "device", "text", "DEVICE", "auto, cpu or cuda (default: auto)"),
     Option(

@@ -47,7 +47,7 @@ class Case(NamedTuple):
 
 def cases(options: Options) -> tuple[Case, ...]:
     """Every case that the options ask for, cells first. Raises `UsageError` that lists the choices."""
-    preset = presets.get(options.preset, options.model)
+    preset = presets.get(options.preset, options.model, options.budget)
     cells = cells_of(preset, options.tasks, options.softmaxes)
     if options.replicas is not None and not 1 <= options.replicas <= MOST_REPLICAS:
         raise UsageError(f"replicas must be at least 1 and at most {MOST_REPLICAS}, not {options.replicas}")

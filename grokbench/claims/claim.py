@@ -62,7 +62,7 @@ def _softmax(preset: Preset, text: str) -> str:
 def chosen_from(preset: Preset, cells: Sequence[Cell]) -> set[Cell]:
     """The cells that these were chosen from: they themselves, and all of a preset that has one of them.
 
-    That is this preset, and for cells which it does not have, any built-in one that trains the same runs. So a cell has
+    That is this preset, and for cells which it does not have, any built-in one of like runs. So a cell has
     the same family however it is typed.
     """
     own, found = set(cells_of(preset)), set(cells)
@@ -70,7 +70,9 @@ def chosen_from(preset: Preset, cells: Sequence[Cell]) -> set[Cell]:
     if found & own:
         found |= own
     for other in PRESETS.values():
-        if (other.model, other.criterion, other.batch) == (preset.model, preset.criterion, preset.batch):
+        # A cell with a budget of one's own is the same cell
+        rule = dataclasses.replace(other.criterion, budget=preset.criterion.budget)
+        if (other.model, rule, other.batch) == (preset.model, preset.criterion, preset.batch):
             theirs = set(cells_of(other))
             if foreign & theirs:
                 found |= theirs

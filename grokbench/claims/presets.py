@@ -129,10 +129,17 @@ def _plugged(text: str) -> Preset:
     return replace(made, name=plugins.written(name, given))
 
 
-def get(name: str, model: str | None = None) -> Preset:
-    """The preset of this name, with another model if one is asked for. Raises `UsageError` that lists the choices."""
+def get(name: str, model: str | None = None, budget: int | None = None) -> Preset:
+    """The preset of this name, with another model, or a budget in epochs, if that is asked for.
+
+    Raises `UsageError` that lists the choices.
+    """
     plain = ":" not in name and "(" not in name
     if plain:
         choose("preset", name, (*PRESETS, *PRESET.names(), "package.module:Attribute"))
+    if budget is not None and budget < 1:
+        raise UsageError(f"budget must be at least 1 epoch, not {budget}")
     preset = PRESETS[name] if name in PRESETS else _plugged(name)
+    if budget:
+        preset = replace(preset, criterion=replace(preset.criterion, budget=budget))
     return replace(preset, model=parse(model, preset.transformer)) if model else preset

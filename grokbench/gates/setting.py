@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,7 @@ class Setting:
     def runs(self, cell: Cell, optimizer: OptimizerSpec, replicas: int) -> list[RunSpec]:
         """The first replicas of an optimizer in a cell."""
         p = self.preset
-        criterion = dataclasses.replace(p.criterion, budget=self.budget)
-        return [RunSpec(cell.task, cell.softmax, p.model, optimizer, criterion, p.batch, r) for r in range(replicas)]
+        return [RunSpec(cell.task, cell.softmax, p.model, optimizer, p.criterion, p.batch, r) for r in range(replicas)]
 
 
 def setting_of(
@@ -51,12 +49,11 @@ def setting_of(
     """Names, checked; empty ones for all that the preset has. Raises `UsageError` that lists the choices."""
     from grokbench.training.local import resolve_device
 
-    chosen = presets.get(preset, model)
+    chosen = presets.get(preset, model, budget)
     cells = cells_of(chosen, tasks, softmaxes)
-    if budget is not None and budget < 1:
-        raise UsageError(f"budget must be at least 1 epoch, not {budget}")
-    epochs = budget or chosen.criterion.budget
-    return Setting(chosen, cells, epochs, resolve_device(device), Path(store).absolute(), threads, model)
+    return Setting(
+        chosen, cells, chosen.criterion.budget, resolve_device(device), Path(store).absolute(), threads, model
+    )
 
 
 def pairs_of(name: str, count: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 from grokbench.claims import Cell, Claim, cells_of, pools_of, presets
 from grokbench.options import Options
 from grokbench.session import cases
+from grokbench.spec import UsageError
 from grokbench.spec.registry import parse
 from grokbench.stats import sequential
 
@@ -29,6 +30,14 @@ def test_a_cell_of_a_larger_preset_has_its_family_by_any_name() -> None:
     assert by_ci.runs(by_ci.cells[0], arm, 1) == by_smoke.runs(by_smoke.cells[0], arm, 1)
     assert by_ci.family_of(1) == by_smoke.family_of(1) == 21
     assert asked("smoke", softmaxes=("stablemax",)).family_of(1) == 21
+    assert asked("smoke", softmaxes=("stablemax",), budget=70).family_of(1) == 21
+
+
+def test_a_budget_is_that_of_the_runs() -> None:
+    claim = asked("smoke", budget=70)
+    assert {run.criterion.budget for run in claim.runs(claim.cells[0], claim.baseline, 2)} == {70}
+    with pytest.raises(UsageError, match="budget must be at least 1 epoch, not 0"):
+        asked("smoke", budget=0)
 
 
 @pytest.mark.parametrize(
