@@ -18,7 +18,7 @@ class Sound(Base):
 
     def direction(self, p, own, group):
         own["t"] += 1
-        return p.grad * self.share(own["t"])
+        return p.grad * group["momentum"] * self.share(own["t"])
 
 
 class Faulty(Sound):
