@@ -6,7 +6,7 @@ import pytest
 from scripts import load
 
 coverage = load("coverage")
-PLAIN, TIES, TENTH, THIRD = coverage.SETTINGS
+PLAIN, TIES, TENTH, THIRD, LATE = coverage.SETTINGS
 SAMPLES = 150
 CHANCE = 0.88  # 150 intervals of 95 % cover less than once in a thousand times
 
@@ -15,14 +15,14 @@ CHANCE = 0.88  # 150 intervals of 95 % cover less than once in a thousand times
 @pytest.mark.parametrize("name", list(coverage.METHODS))
 def test_intervals_cover_where_every_run_gets_there(name: str, n: int) -> None:
     share, shown = coverage.coverage(name, PLAIN, n, SAMPLES)
-    assert shown == 1
+    assert shown > 0.9  # of fewer than six pairs, one that was cut leaves none
     assert share >= CHANCE
 
 
-def test_ties_take_nothing_and_few_late_runs_take_what_is_said() -> None:
-    assert coverage.coverage("time ratio, pairs", TIES, 8, SAMPLES)[0] >= CHANCE
-    rare = coverage.coverage("time ratio, pairs", TENTH, 8, SAMPLES)[0]
-    assert 0.75 < rare < 0.95, "samples without a run that never got there know nothing of those"
+@pytest.mark.parametrize("setting", [TIES, TENTH, THIRD, LATE], ids=lambda setting: setting.name)
+def test_ties_and_runs_that_never_get_there_take_nothing(setting) -> None:  # type: ignore[no-untyped-def]
+    """Those that never get there were cut by a bootstrap, which covered 0.84 to 0.93."""
+    assert coverage.coverage("time ratio, pairs", setting, 8, SAMPLES)[0] >= CHANCE
 
 
 def test_one_run_has_no_interval() -> None:
