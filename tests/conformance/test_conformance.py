@@ -325,6 +325,7 @@ def test_a_star_leaves_out_aliases_and_what_is_only_imported(tmp_path, monkeypat
     assert check.expand("starred:*") == ["starred:Mine"]
 
 
+@pytest.mark.slow
 def test_the_suite_has_a_case_for_each_check(pytester, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     command = ("-p", "no:cacheprovider", "--pyargs", "grokbench.suite.conformance", "--junitxml", "out.xml")

@@ -79,6 +79,7 @@ def save(*arguments):
     return cli.main(["baseline", "save", "b.json", *ONE, "--optimizer", "muon", "--pairs", "8", *arguments])
 
 
+@pytest.mark.slow
 def test_a_saved_baseline_answers_without_being_trained(capsys, monkeypatch):
     assert save() == 0
     assert "b.json: 8 runs of muon in add-softmax, tiny" in capsys.readouterr().out

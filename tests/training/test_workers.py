@@ -128,6 +128,7 @@ def test_a_worker_leaves_it_to_its_parent_to_report_what_cannot_be_used(tmp_path
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_worker_that_foreign_code_ends_is_noticed(tmp_path):
     here, there = a_run(0, "sgd(lr=0.0)", budget=10**6), a_run(0, "plugins:Vanishes")
     with Store(tmp_path / "store.sqlite") as store:
