@@ -67,9 +67,8 @@ class PerReplica:
                 continue
             for name, parameter in self._parameters[slot].items():
                 parameter.grad = gradients.views[name][slot].clone()
-            if (
-                warmth is not None and count[slot] <= spec.warmup
-            ):  # after that, the rates are the optimizer's own affair
+            # After the warm-up, the rates are the optimizer's own affair
+            if warmth is not None and count[slot] <= spec.warmup:
                 for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
                     _set_rate(group, rate * float(warmth[slot]))
             with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device):

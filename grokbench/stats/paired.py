@@ -195,7 +195,7 @@ def spread(
     tighter. A cell in which a run did not grok says nothing, for the median may be hidden. Arms are swapped at random
     within blocks, as if they were exchangeable; distances are from each arm's median (Brown and Forsythe 1974), which
     is taken anew for every pattern. So the test is exact where the arms do not differ. Where they differ in their
-    medians alone it is about right for log-normal times; for heavy tails it is not, up to 0.16 at level 0.05. The
+    medians alone it is about right for log-normal times; for heavy tails it rejects too often. The
     statistic adds up the cells' differences of mean distances over their sum. From 4 999 random patterns.
     """
     swapped = np.zeros(SWAPS)
