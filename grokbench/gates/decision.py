@@ -188,8 +188,9 @@ def decide(cells: Sequence[Pairs], margin: float, level: float) -> Decision:
         return Decision(outcome, reason, pairs, tests, None, None, None, grokked)
     (ratio, interval), (sustained, _) = (_ratio_so_far(cells, kind) for kind in KINDS)
     more = _more(cells, margin, level) if outcome is GateOutcome.INCONCLUSIVE else None
-    known = interval not in (None, (0.0, math.inf))
-    ends = f" ({_said(interval[0])}–{_said(interval[1])})" if interval and known else ""
+    ends = ""
+    if interval and interval != (0.0, math.inf):
+        ends = f" ({_said(interval[0])}–{_said(interval[1])})"
     shown = f"time ratio {_said(ratio)}{ends}, sustained {_said(sustained)}"
     if outcome is GateOutcome.REGRESSION:
         reason = f"{_regression(tests, margin, level, grokked)}; {shown}"
