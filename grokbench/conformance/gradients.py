@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
 from grokbench.conformance.rig import REPLICAS, SIZE, STEPS, Replica, noise, same, trajectory
 from grokbench.spec import OptimizerSpec, UsageError, registry
 
@@ -97,8 +97,8 @@ def missing(spec: OptimizerSpec) -> Seen:
         try:
             one.step()
         except UsageError as error:
-            why = str(error).split("\n")[0]
-            return Seen(f"a gradient that is None, as a frozen parameter has, is not skipped: {why}", CheckOutcome.SAID)
+            text = f"a gradient that is None, as a frozen parameter has, is not skipped: {in_a_line(error)}"
+            return Seen(text, CheckOutcome.SAID)
         if absent and not same(p, before[0]):
             raise ConformanceError(f"step {t + 1} moves {name}, whose gradient is None")
         if absent and (still := _still(one, before) - _still(full, others) - {name}):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grokbench.conformance.knobs import numeric
-from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
 from grokbench.conformance.rate import stop
 from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, trained, trajectory, weights
 from grokbench.spec import OptimizerSpec, UsageError, registry
@@ -42,7 +42,7 @@ def groups(spec: OptimizerSpec) -> Seen:
         for row in rows[LATER:]:
             added.step(row)
     except UsageError as error:
-        return Seen(f"no second group can be had: {str(error).splitlines()[0]}", CheckOutcome.SAID)
+        return Seen(f"no second group can be had: {in_a_line(error)}", CheckOutcome.SAID)
     if "lr" in halted.optimizer.param_groups[1]:
         own_rate = halted.optimizer.param_groups[1]["lr"] == 0
         if own_rate and halted.moved(1) and not _moves_at_zero(spec, rows):

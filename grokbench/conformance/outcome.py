@@ -29,6 +29,11 @@ class Finding(NamedTuple):
     text: str
 
 
+def in_a_line(error: Exception) -> str:
+    """What an error says, without the list of signatures that torch's errors of arguments go on with."""
+    return str(error).split("\n")[0].partition(" - got (")[0]
+
+
 class ConformanceError(Exception):
     """Raised by a check; its text says what is wrong."""
 

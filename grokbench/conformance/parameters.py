@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from grokbench.conformance.groups import apart
-from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
 from grokbench.conformance.rig import Replica, frame, noise, same, trained
 from grokbench.conformance.state import counters
 from grokbench.spec import OptimizerSpec, UsageError, registry
@@ -35,7 +35,7 @@ def shapes(spec: OptimizerSpec) -> Seen:
         try:
             moved = _stepped(spec, lambda shape=shape: _values(shape))  # type: ignore[misc]
         except UsageError as error:
-            refused.setdefault(_why(error), []).append(str(shape))
+            refused.setdefault(in_a_line(error), []).append(str(shape))
             continue
         if not moved[0].isfinite().all():
             raise ConformanceError(f"a parameter of shape {shape} is not finite after {STEPS} steps")
@@ -45,7 +45,7 @@ def shapes(spec: OptimizerSpec) -> Seen:
         straight = _stepped(spec, lambda: _values((6, 4)))
         turned = _stepped(spec, lambda: _values((6, 4)).mT.contiguous().mT)
     except UsageError as error:
-        refused.setdefault(_why(error), []).append("that are not contiguous")
+        refused.setdefault(in_a_line(error), []).append("that are not contiguous")
     else:
         if same(turned[0], _values((6, 4))):
             raise ConformanceError("a parameter that is not contiguous does not move: is a copy of it stepped?")
@@ -73,7 +73,7 @@ def formats(spec: OptimizerSpec) -> Seen:
         try:
             (p,) = _stepped(spec, lambda dtype=dtype: _values((6, 4)).to(dtype))  # type: ignore[misc]
         except UsageError as error:
-            notes.append(f"{name} is refused: {_why(error)}")
+            notes.append(f"{name} is refused: {in_a_line(error)}")
             continue
         if p.dtype != dtype:
             raise ConformanceError(
@@ -89,7 +89,7 @@ def formats(spec: OptimizerSpec) -> Seen:
         optimizer = _run(spec, nn.Parameter(_values((6, 4)).float()))
         counters(optimizer, STEPS)
     except UsageError as error:
-        notes.append(f"with bfloat16 as the default dtype it is refused: {_why(error)}")
+        notes.append(f"with bfloat16 as the default dtype it is refused: {in_a_line(error)}")
     except ConformanceError as error:
         notes.append(f"with bfloat16 as the default dtype, {error}")
     finally:
@@ -144,7 +144,7 @@ def closure(spec: OptimizerSpec) -> Seen:
         with frame(spec, 1):
             returned = one.optimizer.step(loss)
     except UsageError as error:
-        return Seen(f"a closure is refused: {_why(error)}", CheckOutcome.SAID)
+        return Seen(f"a closure is refused: {in_a_line(error)}", CheckOutcome.SAID)
     if not calls:
         return Seen("a closure is never called", CheckOutcome.SAID)
     if not all(calls):
@@ -182,7 +182,3 @@ def _run(spec: OptimizerSpec, p: nn.Parameter, seed: int = 0) -> torch.optim.Opt
         with frame(spec, seed + t + 1):
             optimizer.step()
     return optimizer
-
-
-def _why(error: UsageError) -> str:
-    return str(error).splitlines()[0]

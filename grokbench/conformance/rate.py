@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
+from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
 from grokbench.conformance.rig import Replica, noise, same
 from grokbench.spec import OptimizerSpec, UsageError, registry
 
@@ -99,7 +99,7 @@ def _as_tensor(spec: OptimizerSpec, rows: Tensor) -> list[str]:
                 replica.give(row)
                 replica.step()
     except UsageError as error:
-        return [f"a rate that is a tensor is not taken: {str(error).splitlines()[0]}"]
+        return [f"a rate that is a tensor is not taken: {in_a_line(error)}"]
     after = [float(group["lr"]) for group in tensor.optimizer.param_groups]
     moved = max(float((p - old).detach().abs().max()) for p, old in zip(number.parameters, begin, strict=True))
     apart = max(float((p - q).detach().abs().max()) for p, q in zip(number.parameters, tensor.parameters, strict=True))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 from plugins import Base
 
 from grokbench import cli
 from grokbench.cli import prints
 from grokbench.conformance import CheckOutcome, examine, expectations, like
+from grokbench.conformance.outcome import in_a_line
 from grokbench.spec import UsageError, registry
 
 
@@ -118,3 +120,10 @@ class Rows(Base):
 def test_a_row_of_rows_is_a_setting():
     seen = examine(registry.parse("test_hints:Rows"), "groups", alone=True)
     assert seen.outcome is CheckOutcome.HOLDS
+
+
+def test_an_error_of_torch_is_told_without_its_signatures():
+    with pytest.raises(TypeError) as raised:
+        torch.zeros(1).lerp_(None, 0.5)
+    assert "expected one of" in str(raised.value)
+    assert in_a_line(raised.value) == "lerp_() received an invalid combination of arguments"
