@@ -113,3 +113,55 @@ class Sets(Linear):
 
 def nothing(vocabulary: int, classes: int, positions: int) -> None:
     return None
+
+
+class Coupled(Linear):
+    """Its scores of a question depend on those beside it, also when it is evaluated."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores = super().forward(tokens)
+        return scores - scores.mean(0)
+
+
+class Counts(Linear):
+    """Its scores depend on how often it was called."""
+
+    calls = 0
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(tokens) / self.calls
+
+
+class Lucky(Linear):
+    """Each has a number of its own."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.luck = float(torch.rand(()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) * self.luck
+
+
+class Kept(Linear):
+    """A tensor of its own that is neither parameter nor buffer."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.scale = torch.rand(sizes[1])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) * self.scale
+
+
+class Projected(Linear):
+    """A random buffer and a frozen parameter: constants, which each replica has its own of."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.register_buffer("scale", torch.rand(sizes[1]))
+        self.shift = nn.Parameter(torch.rand(sizes[1]), requires_grad=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) * self.scale + self.shift

@@ -75,7 +75,9 @@ def test_a_case_of_ones_own_is_collected(pytester: pytest.Pytester) -> None:
 def test_python_is_run_wherever_it_stands() -> None:
     """`test_example` runs the page on one's optimizer; the README's lines are those of the page on Python."""
     found = {topic for topic, page in PAGES.items() if blocks(page, "python")}
-    assert found == {"check", "plug-ins", "pytest", "python", "your-optimizer"}
+    assert found == {"check", "gate", "plug-ins", "pytest", "python", "your-optimizer"}
+    (block,) = blocks(PAGES["gate"], "python")
+    assert block.strip() in PAGES["your-optimizer"]
     space: dict[str, Any] = {}
     exec("\n".join(blocks(PAGES["check"], "python")), space)
     assert set(space["Mine"].grokbench_expected) <= set(checks.CHECKS)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, Seen
 from grokbench.engine.ensemble import Ensemble
-from grokbench.engine.modules import ModuleEnsemble, ensemble
+from grokbench.engine.kinds import ensemble, obstacle
+from grokbench.engine.modules import ModuleEnsemble
 from grokbench.models.module import parameters
 from grokbench.spec import GrokCriterion, ModelSpec, RunSpec, task
 from grokbench.spec.model import parse
@@ -97,9 +98,13 @@ def evaluation(text: str) -> Seen:
 
 
 def cost(text: str) -> Seen:
-    if isinstance(run_of(text).model, ModelSpec):
+    run = run_of(text)
+    if isinstance(run.model, ModelSpec):
         return Seen("stacked: all replicas go through it at once", CheckOutcome.SAID)
-    return Seen("one replica at a time, so it costs what a plain loop costs, less the optimizer", CheckOutcome.SAID)
+    if why := obstacle(run, CPU):
+        text = f"one replica at a time, so it costs what a plain loop costs, less the optimizer: {why}"
+        return Seen(text, CheckOutcome.SAID)
+    return Seen("stacked by torch.func.vmap: all replicas go through it at once", CheckOutcome.SAID)
 
 
 CHECKS: dict[str, Callable[[str], Seen]] = {

@@ -95,6 +95,8 @@ class Ensemble:
     graphs: on CUDA, launch an epoch as one recorded graph, where the optimizer waits for nothing within it.
     """
 
+    compiler: str | None = None  # what all slots go through at once, if it rounds otherwise than the eager step
+
     def __init__(
         self,
         run: RunSpec,
@@ -120,7 +122,7 @@ class Ensemble:
         self._batch = min(run.batch, spec.train_rows)
         dtype = getattr(torch, self._model.dtype)
         # The share of each row in the loss; rows that fill the batch up to whole cache lines have none.
-        self._share = torch.zeros(_padded(self._batch), dtype=dtype, device=device)
+        self._share = torch.zeros(padded(self._batch), dtype=dtype, device=device)
         self._share[: self._batch] = 1 / self._batch
         self._plan = self._plan_for(len(self._share), dropout=bool(self._model.dropout))
         self._plans: dict[int, Plan] = {}  # for evaluation, by the rows of a chunk
@@ -197,6 +199,11 @@ class Ensemble:
         """Copies of the named parameters in a slot, as an `nn.Module` would hold them to be evaluated."""
         with self._optimizer.evaluating([slot]):
             return {name: view[slot].clone() for name, view in self._weights.views.items()}
+
+    @property
+    def gradients(self) -> Tensor:
+        """A copy (E, P) of those of the latest step."""
+        return self._gradients.flat.clone()
 
     def epoch(self) -> Evaluation:
         """Train every slot for one epoch, then evaluate it on all rows of its task."""
@@ -347,15 +354,15 @@ class Ensemble:
         rows, labels, flat = tensors if len(chosen) == self.slots else (tensor[chosen] for tensor in tensors)
         rows, weights = rows[:, :most], Stack(self._pieces, flat).views
         count = rows.shape[1]
-        chunk = _padded(-(-count // -(-count // EVALUATION_ROWS)))
+        chunk = padded(-(-count // -(-count // EVALUATION_ROWS)))
         if chunk not in self._plans:
             self._plans[chunk] = self._plan_for(chunk, dropout=False)
         right, losses = [], []
         for start in range(0, count, chunk):
             own = rows[:, start : start + chunk]
-            padded = torch.cat((own, own[:, :1].expand(-1, chunk - own.shape[1])), 1)
-            answers = labels.gather(1, padded)
-            (lookups,) = self._look_up(self._plans[chunk], padded, len(chosen))
+            filled = torch.cat((own, own[:, :1].expand(-1, chunk - own.shape[1])), 1)
+            answers = labels.gather(1, filled)
+            (lookups,) = self._look_up(self._plans[chunk], filled, len(chosen))
             scores = forward(self._model, weights, lookups)
             right.append((scores.argmax(-1) == answers)[:, : own.shape[1]])
             row_losses = scores.abs().amax(-1) if most else self._loss(scores, answers)
@@ -377,7 +384,7 @@ def _size(row: Tensor, slices: Sequence[Slice]) -> float:
     return float(torch.cat(parts).square().mean().sqrt()) if parts else float("nan")
 
 
-def _padded(rows: int) -> int:
+def padded(rows: int) -> int:
     """Rows that fill whole cache lines."""
     return -(-rows // _LINES) * _LINES
 

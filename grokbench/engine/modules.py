@@ -20,12 +20,6 @@ from grokbench.spec.errors import out_of_memory
 from grokbench.spec.plugins import MODEL
 
 
-def ensemble(run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1) -> Ensemble:
-    """Empty slots for runs of the shape of `run`, whatever its model."""
-    kind = ModuleEnsemble if isinstance(run.model, ModuleSpec) else Ensemble
-    return kind(run, slots, device, compile=compile, threads=threads)
-
-
 class ModuleEnsemble(Ensemble):
     """Slots for runs with a module. Its buffers, and whatever else it keeps, are the slot's own until its run ends."""
 
@@ -45,6 +39,11 @@ class ModuleEnsemble(Ensemble):
         fill(self._weights, slot, module)
         self._modules[slot] = module
         self._bind(slot)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Those of the runs that are loaded."""
+        return [module for module in self._modules if module]
 
     def _bind(self, slot: int) -> None:
         """Let a module's parameters be those in the stack, which its optimizer changes."""

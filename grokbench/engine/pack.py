@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from grokbench.engine.ensemble import Ensemble, Measured
-from grokbench.engine.modules import ensemble
+from grokbench.engine.kinds import ensemble
 from grokbench.engine.sizing import PackSize
 from grokbench.records.grok import Diagnostics, GrokDetector, Trace
 from grokbench.spec import Part, RunSpec
@@ -91,6 +91,7 @@ class Pack:
         self.queue: dict[str, RunSpec] = {}
         self.slots: list[Slot | None] = []
         self._ensemble: Ensemble | None = None
+        self.compiler: str | None = None  # see `Ensemble`
 
     @property
     def active(self) -> list[Slot]:
@@ -106,6 +107,7 @@ class Pack:
         if not self._ensemble:
             slots = self.size.slots if self.size.fixed else len(runs)
             self._ensemble = ensemble(runs[0], slots, device, compile=self.size.compiled)
+            self.compiler = self._ensemble.compiler
             self.slots = [None] * slots
         free = [i for i, slot in enumerate(self.slots) if slot is None]
         for i, run in zip(free, runs, strict=False):

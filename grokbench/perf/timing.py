@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from grokbench.claims import presets
-from grokbench.engine.modules import ensemble
+from grokbench.engine.kinds import ensemble
 from grokbench.models.module import parameters
 from grokbench.models.transformer import Stack, row_size
 from grokbench.numerics.frame import numerics

@@ -34,7 +34,8 @@ ARITHMETIC = (
 class Provenance:
     """Everything outside a run's spec that its record may depend on.
 
-    compiler: what the run was compiled with, or, in records without an arithmetic, what a long run would have been.
+    compiler: what the run was compiled with, or its modules were stacked with; in records without an arithmetic, what a
+    long run would have been compiled with.
     arithmetic: see the function of that name; None in records from before it was kept.
     """
 

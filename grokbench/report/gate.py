@@ -26,8 +26,8 @@ COLUMNS = (
     Column("baseline\nmedian", drop=1),
     Column("candidate\nmedian", drop=1),
     Column("grokked\nof pairs", drop=2),
-    Column("time\nratio"),
-    Column("sustained\nratio", drop=3),
+    Column("ratio of\nmean times"),
+    Column("of mean\nsustained", drop=3),
 )
 _LEVEL = {GateOutcome.REGRESSION: "error", GateOutcome.INCONCLUSIVE: "warning"}
 
@@ -128,6 +128,13 @@ def publish(result: Result) -> list[github.Note]:
 
 
 def _named(result: Result) -> list[str]:
-    """Both arms, the candidate with the source tree that it is from."""
+    """Both arms, the candidate with the source tree that it is from.
+
+    Of one optimizer with other settings only these are shown, since twelve settings twice hide the one that counts.
+    """
+    baseline, candidate = result.arms
+    other = [setting for setting in candidate.settings if setting not in baseline.settings]
+    one = candidate.name == baseline.name and len(candidate.settings) == len(baseline.settings)
+    shown = f"the same with {', '.join(other)}" if one and other else str(candidate)
     path = result.request.candidate_path
-    return [str(result.arms[0]), str(result.arms[1]) + f" from {path}" * bool(path)]
+    return [str(baseline), shown + f" from {path}" * bool(path)]

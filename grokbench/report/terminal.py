@@ -155,7 +155,8 @@ def notes(runs: Runs) -> list[str]:
 
 
 def _arithmetic(origin: Provenance) -> str:
-    known = [origin.arithmetic, origin.arithmetic is not None and origin.compiler and f"compiled by {origin.compiler}"]
+    how = "stacked" if origin.compiler == "torch.func.vmap" else "compiled"
+    known = [origin.arithmetic, origin.arithmetic is not None and origin.compiler and f"{how} by {origin.compiler}"]
     return "".join(f", {part}" for part in known if part)
 
 

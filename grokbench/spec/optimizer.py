@@ -67,9 +67,14 @@ class OptimizerSpec:
         """The same with other values of hyperparameters. Raises `UsageError` for one that no optimizer takes."""
         return dataclasses.replace(self, hyperparameters=tuple({**dict(self.hyperparameters), **values}.items()))
 
-    def __str__(self) -> str:
+    @property
+    def settings(self) -> list[str]:
+        """What stands in the parentheses, one `name=value` each."""
         shown = [f"{name}={value!r}" for name, value in self.hyperparameters]
         shown += [f"warmup={self.warmup}"] if self.warmup else []
         shown += [f"filter={self.filter!r}"] if self.filter else []
         shown += ["parameters='matrices'"] if self.matrices_only else []
-        return f"{self.name}({', '.join(shown)})"
+        return shown
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(self.settings)})"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from grokbench.engine.modules import ensemble
+from grokbench.engine.kinds import ensemble
 from grokbench.spec import RunSpec
 
 Golden = tuple[tuple[str, ...], ...]

@@ -197,7 +197,7 @@ class Executor:
 
     def _keep(self, pack: Pack, ended: Sequence[Slot]) -> None:
         """Store the records of runs that have ended in a pack."""
-        compiler = sizing.compiler(self._device) if pack.size.compiled else None
+        compiler = sizing.compiler(self._device) if pack.size.compiled else pack.compiler
         origin = replace(self._provenance, compiler=compiler)
         for slot in ended:
             grok = slot.detector.result(slot.epoch, slot.diverged)

@@ -12,7 +12,8 @@ import torch
 from ensembles import CPU, OPTIMIZERS, PLAIN, PLUG_IN, a_run, state
 from modules import Plain
 
-from grokbench.engine.modules import ModuleEnsemble, ensemble
+from grokbench.engine.kinds import ensemble
+from grokbench.engine.modules import ModuleEnsemble
 from grokbench.engine.pack import Pack
 from grokbench.engine.sizing import pack_size
 from grokbench.models.module import make, parameters

@@ -1,0 +1,125 @@
+"""Modules are trained all at once where nothing but the rounding changes by it, and only there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ensembles import CPU, PLAIN, PLUG_IN, a_run, state
+
+from grokbench.engine import kinds
+from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.kinds import ensemble, obstacle
+from grokbench.engine.modules import ModuleEnsemble
+from grokbench.engine.vmapped import VmappedEnsemble
+from grokbench.records.store import Store
+from grokbench.spec import RunSpec
+from grokbench.spec.model import parse
+from grokbench.spec.registry import parse as optimizer
+from grokbench.training.trainer import Trainer
+
+EVEN = "mlp(width=16, depth=1)"
+
+
+def run_of(model: str, **changes: Any) -> RunSpec:
+    return dataclasses.replace(a_run(model=parse(model, PLAIN)), batch=32, **changes)
+
+
+def loaded(stack: Ensemble, *runs: RunSpec) -> Ensemble:
+    for slot, run in enumerate(runs):
+        stack.load(slot, run)
+    return stack
+
+
+@pytest.mark.parametrize("model", [EVEN, "mlp(width=32, activation='silu')", "modules:Linear", "modules:Projected"])
+def test_functions_of_weights_and_tokens_go_all_at_once(model: str) -> None:
+    run = run_of(model)
+    assert obstacle(run, CPU) is None
+    assert type(ensemble(run, 2, CPU)) is VmappedEnsemble
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("modules:Plain", "torch.func.vmap cannot do it: vmap: called random operation"),
+        ("modules:Plain(dropout=0.0)", "it keeps something from step to step"),  # running means
+        ("modules:Counts", "it keeps something from step to step"),
+        ("modules:Lucky", "its replicas differ in more than parameters and buffers"),
+        ("modules:Kept", "it keeps a tensor that is neither a parameter nor a buffer"),
+        ("modules:Coupled", "the scores of a question depend on those beside it"),
+        ("modules:Fails", "torch.func.vmap cannot do it: vmap: It looks like you're attempting"),
+        ("modules:reference(width=32, depth=1, heads=4, feed_forward=48)", "cannot do it: There is a performance drop"),
+        ("mlp(width=17, depth=1)", "its products have slices that fill no cache lines, as one of shape (5, "),
+    ],
+)
+def test_others_go_one_by_one_and_it_is_said_why(model: str, reason: str) -> None:
+    run = run_of(model)
+    assert reason in (obstacle(run, CPU) or "")
+    assert type(ensemble(run, 2, CPU)) is ModuleEnsemble
+
+
+def test_a_slot_that_depends_on_another_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Leaks(VmappedEnsemble):
+        def _scores(self, *arguments: Any) -> torch.Tensor:
+            found = super()._scores(*arguments)
+            return found + 1e-7 * found.detach().mean()
+
+    monkeypatch.setattr(kinds, "VmappedEnsemble", Leaks)
+    kinds._tried.cache_clear()
+    assert obstacle(run_of(EVEN), CPU) == "its bits would depend on the other replicas"
+    kinds._tried.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["adamw", "muon(filter='orthograd')", PLUG_IN])
+@pytest.mark.parametrize("model", [EVEN, "modules:Projected"])
+def test_bits_are_the_same_alone_in_company_and_after_a_refill(model: str, text: str) -> None:
+    if model == "modules:Projected" and text.startswith("muon"):
+        pytest.skip("it has no hidden matrix")
+    run = run_of(model, optimizer=optimizer(text))
+    runs = [dataclasses.replace(run, replica=r) for r in range(3)]
+    lone = loaded(ensemble(run, 1, CPU), runs[2])
+    stack = loaded(ensemble(run, 3, CPU), *runs[:2])
+    assert isinstance(stack, VmappedEnsemble)
+    stack.epoch()
+    stack.clear(0)
+    stack.load(0, runs[2])  # in another slot, while another is empty
+    for at in ([0, 1, 2], [1, 0]):
+        stack.select(at)
+        one, other = stack.epoch(), lone.epoch()
+        assert one.validation_loss[at.index(0)] == other.validation_loss[0]
+        assert stack.measure([at.index(0)], "train", 8).accuracy == lone.measure([0], "train", 8).accuracy
+    assert torch.equal(state(stack, 1), state(lone, 0))
+
+
+@pytest.mark.parametrize("model", ["mlp(width=16, depth=2, dtype='float64')", "modules:Projected(dtype='float64')"])
+def test_it_trains_as_one_by_one(model: str) -> None:
+    run = run_of(model)
+    runs = [dataclasses.replace(run, replica=r) for r in range(2)]
+    one, other = (loaded(kind(run, 3, CPU), *runs) for kind in (VmappedEnsemble, ModuleEnsemble))
+    for _ in range(4):
+        for ours, theirs in zip(one.epoch(), other.epoch(), strict=True):
+            assert np.allclose(ours[:2], theirs[:2], rtol=1e-9, atol=1e-12)
+    for slot in range(2):
+        plain = other.weights(slot)
+        assert all(torch.allclose(w, plain[name], rtol=1e-9, atol=1e-11) for name, w in one.weights(slot).items())
+
+
+def test_a_run_that_diverges_leaves_the_others_alone() -> None:
+    run = run_of(EVEN)
+    wild = dataclasses.replace(run, optimizer=optimizer("adamw(lr=1e30, weight_decay=0.0)"))
+    stack, lone = loaded(ensemble(run, 2, CPU), wild, run), loaded(ensemble(run, 1, CPU), run)
+    for _ in range(3):
+        seen = stack.epoch()
+        lone.epoch()
+    assert list(seen.finite) == [False, True]
+    assert torch.equal(state(stack, 1), state(lone, 0))
+
+
+def test_records_say_that_they_were_stacked(tmp_path: Any) -> None:
+    run = run_of(EVEN, criterion=dataclasses.replace(a_run().criterion, budget=2))
+    with Store(tmp_path / "s.sqlite") as store, Trainer(store, "cpu", 1) as trainer:
+        (record,) = trainer.train([run]).values()
+    assert record.provenance.compiler == "torch.func.vmap"
