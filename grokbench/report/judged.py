@@ -196,7 +196,7 @@ def _reasons(judged: Judged) -> list[str]:
     if question.sequential:
         lines = ["Verdicts and intervals by pairs are anytime-valid: they hold whenever one looks."]
     else:
-        test = "sign flips" if question.paired else "deals of the runs to the arms"
+        test = "sign flips" if question.paired else "permutations of the runs between the arms"
         if judged.target is not None:
             test = "sign tests" if judged.sign_test else "sign flips"
         lines = [f"Verdicts of {test} hold for one look, at a number of runs that was set beforehand."]

@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from grokbench.stats.paired import Floats, Interval
 from grokbench.stats.permutation import sign_patterns
 
-PATTERNS = 4_096  # of signs or deals, all of them where there are no more; the first of them as observed
+PATTERNS = 4_096  # of signs or permutations, all of them where there are no more; the first of them as observed
 MOST = 40  # pairs, or runs in both arms of a cell, above which sums are taken as normal
 TRIES = 6  # of ever smaller factors: between rare evaluations, times that differ by a large one are not told apart
 STEPS = 28  # halvings of the range of log factors; of what is printed, a millionth
@@ -53,13 +53,13 @@ def by_signs(
     return _invert(lambda x: float(differences(x).sum()), score, widest, smooth)
 
 
-def by_deals(
+def by_permutations(
     samples: Callable[[float], Sequence[tuple[Floats, Floats]]],
     widest: float,
     level: float = 0.95,
     bounds: Callable[[float, int], Sequence[tuple[Floats, Floats]]] | None = None,
 ) -> tuple[float | None, Interval]:
-    """The same of arms that share nothing, by deals of their runs.
+    """The same of arms that share nothing, by permutations of their runs.
 
     samples: for a log factor x, in each cell the log times (n,) of the candidate and (m,) of e^x times the baseline.
     bounds: where they are not known exactly, those that make the candidate the latest (1) and the earliest (−1).
@@ -76,9 +76,11 @@ def by_deals(
         if max(len(c) + len(b) for c, b in cells) > MOST:
             return _normal(observed, math.sqrt(sum(_variance(c, b) for c, b in cells)), half)
         both = [np.concatenate(cell) for cell in cells]
-        deals = [_deals(len(c), len(b), i, len(cells)) for i, (c, b) in enumerate(cells)]
-        dealt = np.sum([deal @ values for deal, values in zip(deals, both, strict=True)], axis=0)
-        return float((sign * dealt <= observed + 1e-12 * sum(float(abs(x).sum()) for x in both)).mean()) - half
+        permutations = [_permutations(len(c), len(b), i, len(cells)) for i, (c, b) in enumerate(cells)]
+        permuted = np.sum(
+            [permutation @ values for permutation, values in zip(permutations, both, strict=True)], axis=0
+        )
+        return float((sign * permuted <= observed + 1e-12 * sum(float(abs(x).sum()) for x in both)).mean()) - half
 
     smooth = bounds is None and max(len(c) + len(b) for c, b in samples(0.0)) > MOST
     return _invert(lambda x: gap(samples(x)), score, widest, smooth)
@@ -123,7 +125,7 @@ def _normal(observed: float, deviation: float, half: float) -> float:
 
 
 def _variance(c: Floats, b: Floats) -> float:
-    """That of the difference of means over all deals."""
+    """That of the difference of means over all permutations."""
     return float(np.concatenate([c, b]).var(ddof=1)) * (1 / len(c) + 1 / len(b))
 
 
@@ -138,18 +140,18 @@ def _signs(n: int) -> Floats:
 
 
 @functools.cache
-def _deals(n: int, m: int, cell: int, cells: int) -> Floats:
+def _permutations(n: int, m: int, cell: int, cells: int) -> Floats:
     """(patterns, n + m) weights of runs in a difference of means, the first of them as the arms are.
 
-    All deals where there is one cell with so few, else drawn ones, for each of several cells its own.
+    All permutations where there is one cell with so few, else drawn ones, for each of several cells its own.
     """
     own = np.repeat([1 / n, -1 / m], [n, m])
     if cells == 1 and math.comb(n + m, n) <= PATTERNS:
         chosen = np.array(list(itertools.combinations(range(n + m), n)))
-        dealt = np.full((len(chosen), n + m), -1 / m)
-        np.put_along_axis(dealt, chosen, 1 / n, axis=1)
-        return dealt
+        permuted = np.full((len(chosen), n + m), -1 / m)
+        np.put_along_axis(permuted, chosen, 1 / n, axis=1)
+        return permuted
     rng = np.random.default_rng([n, m, cell])
-    dealt = rng.permuted(np.broadcast_to(own, (PATTERNS, n + m)), axis=1)
-    dealt[0] = own
-    return dealt
+    permuted = rng.permuted(np.broadcast_to(own, (PATTERNS, n + m)), axis=1)
+    permuted[0] = own
+    return permuted

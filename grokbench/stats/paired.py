@@ -221,7 +221,7 @@ def distance_before(times: Floats) -> Floats:
 def interaction(effects: Sequence[Floats], rng: np.random.Generator) -> float:
     """p-value that the effect, here log ratios (S, n) of each task, is the same under every softmax.
 
-    Softmaxes are dealt anew within each block; the statistic is the variance of their means.
+    Softmaxes are permuted anew within each block; the statistic is the variance of their means.
     """
     blocks = np.concatenate([e.T for e in effects])
     blocks = blocks[np.isfinite(blocks).all(1)]
@@ -229,8 +229,8 @@ def interaction(effects: Sequence[Floats], rng: np.random.Generator) -> float:
     total = 9_999
     for start in range(0, total, 1_000):
         count = min(1_000, total - start)
-        dealt = rng.permuted(np.broadcast_to(blocks, (count, *blocks.shape)), axis=2)
-        extreme += int((dealt.mean(1).var(1) >= observed - 1e-12).sum())
+        permuted = rng.permuted(np.broadcast_to(blocks, (count, *blocks.shape)), axis=2)
+        extreme += int((permuted.mean(1).var(1) >= observed - 1e-12).sum())
     return extreme / (total + 1)
 
 

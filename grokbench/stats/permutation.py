@@ -22,7 +22,7 @@ PLAIN = 2_500  # drawn patterns as extreme on either side, after which neither p
 LARGE = 200  # pairs above which drawing takes time
 MANY = 1_000  # pairs or runs above which the sum's distribution is known better than by draws
 FEW = 50  # different sizes, of which sums lie on a lattice that moments do not know
-TOO_MANY = 20_000  # runs that are not dealt at all
+TOO_MANY = 20_000  # runs that are not permuted at all
 LEAST = 1e-15  # of a p that is not counted
 WEIGHT = 0.03  # of one pair or run in the variance of the sum, up to which that is believed
 
@@ -133,11 +133,11 @@ def _tails(one: Floats, other: Floats, observed: float, slack: float) -> tuple[f
 
 
 def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats]) -> tuple[float, float]:
-    """The same two p-values for unpaired samples (n,) and (m,) of several cells: arms are dealt anew within each cell.
+    """The same two p-values for unpaired samples (n,) and (m,) of several cells: runs are permuted within each cell.
 
     The statistic is the sum over cells of the difference of means (Fisher 1935). Exact where the cells fall into two
-    groups of at most two million deals each; else from random deals, 99 999 or until no p can be small; with more than
-    a thousand runs by the first three moments of all deals.
+    groups of at most two million permutations each; else from random permutations, 99 999 or until no p can be small;
+    with more than a thousand runs by the first three moments of all permutations.
     """
     cells = [(np.sort(c), np.sort(b)) for c, b in zip(candidate, baseline, strict=True)]
     cells.sort(key=lambda cell: (len(cell[0]), len(cell[1]), *cell[0], *cell[1]))
@@ -152,7 +152,7 @@ def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats]) -> tuple[fl
         sizes[smaller] *= counts[i]
     if max(sizes) <= EXACT_DEALS:
         one, other = (
-            functools.reduce(lambda sums, i: np.add.outer(sums, _deals(*cells[i])).ravel(), group, np.zeros(1))
+            functools.reduce(lambda sums, i: np.add.outer(sums, _permutations(*cells[i])).ravel(), group, np.zeros(1))
             for group in groups
         )
         return _tails(one, other, observed, slack)
@@ -169,25 +169,25 @@ def shuffle(candidate: Sequence[Floats], baseline: Sequence[Floats]) -> tuple[fl
                 n, m = (len(own) for own in cells[0])
                 total = float(held @ values)
 
-                def deal(count: int) -> Floats:
+                def permutation(count: int) -> Floats:
                     sums = rng.multivariate_hypergeometric(held, n, count, method="marginals") @ values
                     return np.asarray(sums / n - (total - sums) / m)
 
                 rng = np.random.default_rng(0)
-                return _drawn(deal, observed, 1e-9 * float(abs(values).max()))
+                return _drawn(permutation, observed, 1e-9 * float(abs(values).max()))
         if runs > TOO_MANY or max(m[2] for m in moments) <= WEIGHT * variance:
             return _smooth(observed, variance, sum(m[1] for m in moments))
     tables = [_tables(np.concatenate(cell)) for cell in cells]
     chunks = itertools.count()
 
     def draw(count: int) -> Floats:
-        chunk, dealt = next(chunks), np.zeros(count)
+        chunk, permuted = next(chunks), np.zeros(count)
         for i, ((c, b), own) in enumerate(zip(cells, tables, strict=True)):
             sums = np.zeros(CHUNK)
             for table, labels in zip(own, _labels(len(c), len(b), i, chunk), strict=True):
                 sums += table[labels]
-            dealt += (sums / len(c) - (c.sum() + b.sum() - sums) / len(b))[:count]
-        return dealt
+            permuted += (sums / len(c) - (c.sum() + b.sum() - sums) / len(b))[:count]
+        return permuted
 
     return _drawn(draw, observed, slack)
 
@@ -200,15 +200,15 @@ def _tables(values: Floats) -> Floats:
 
 @functools.lru_cache(maxsize=16)  # of a size, since cells of a table are often alike
 def _labels(n: int, m: int, cell: int, chunk: int) -> NDArray[np.uint8]:
-    """(⌈(n+m)/8⌉, CHUNK) drawn deals of n and m runs, as bits: which belong to the candidate."""
+    """(⌈(n+m)/8⌉, CHUNK) drawn permutations of n and m runs, as bits: which belong to the candidate."""
     rng = np.random.default_rng([n, m, cell, chunk])
     own = np.repeat(np.array([1, 0], dtype=np.uint8), [n, m])
     return np.packbits(rng.permuted(np.broadcast_to(own, (CHUNK, n + m)), axis=1), axis=1).T.copy()
 
 
 def _moments(c: Floats, b: Floats) -> tuple[float, float, float]:
-    """Of the difference of means over all deals, the variance and the third central moment; and the most that a single
-    run adds to the variance. Those of a mean of runs drawn without replacement.
+    """Of the difference of means over all permutations, the variance and the third central moment; and the most that a
+    single run adds to the variance. Those of a mean of runs drawn without replacement.
     """
     n, m = len(c), len(b)
     both = np.concatenate([c, b])
@@ -223,12 +223,12 @@ def _moments(c: Floats, b: Floats) -> tuple[float, float, float]:
 
 
 def rarest(sizes: Iterable[tuple[int, int]]) -> float:
-    """The share of one deal among all of `shuffle`, for cells with so many runs in each arm."""
+    """The share of one permutation among all of `shuffle`, for cells with so many runs in each arm."""
     return math.exp(sum(math.lgamma(n + 1) + math.lgamma(m + 1) - math.lgamma(n + m + 1) for n, m in sizes))
 
 
-def _deals(c: Floats, b: Floats) -> Floats:
-    """The differences of means under every deal of both samples, (n,) and (m,), to the arms."""
+def _permutations(c: Floats, b: Floats) -> Floats:
+    """The differences of means under every permutation of both samples, (n,) and (m,), between the arms."""
     n, m = len(c), len(b)
     both = np.concatenate([c, b])
     sums = [np.zeros(1)] + [np.zeros(0)] * min(n, m)  # by size, of the subsets of what was seen so far

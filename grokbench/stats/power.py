@@ -113,10 +113,11 @@ def flip_power(n: int, gap: float, spread: float, ties: float, level: float) -> 
 
 
 def runs_needed(candidate: Floats, baseline: Floats, level: float, power: float = 0.8) -> int | None:
-    """More runs in each arm with which deals of arms reach the level with this probability, on the side that leads.
+    """More runs in each arm with which permutations reach the level with this probability, on the side that leads.
 
-    If they go on as these (n,) and (m,) did: by the power of Welch's test, which the test by deals has nearly, and not
-    before one deal among all is as rare as the level. None if more than `MOST`, or if an arm has a single run.
+    If they go on as these (n,) and (m,) did: by the power of Welch's test, which the permutation test nearly has, and
+    not before one permutation among all is as rare as the level. None if more than `MOST`, or if an arm has a single
+    run.
     """
     n, m = len(candidate), len(baseline)
     gap = abs(float(candidate.mean() - baseline.mean()))

@@ -96,7 +96,7 @@ class Endpoint:
         return np.log(np.minimum(candidate, end)), np.log(np.minimum(margin * baseline, end))
 
     def test(self, question: Question, cells: Sequence[Evidence], rng: np.random.Generator) -> Tested:
-        """Sign flips of the differences, or an e-process on them, or deals where nothing is paired."""
+        """Sign flips of the differences, or an e-process on them, or permutations where nothing is paired."""
         if not question.paired:
             candidate, baseline = ([self.scale(s.value) for s in arm] for arm in arms_of(cells))
             return *permutation.shuffle(candidate, baseline), ""

@@ -80,7 +80,7 @@ class Time(Endpoint):
                 margin = math.exp(x)
                 return [self._logs(*evaluated_alike(e, margin, side), e.never, margin) for e in cells]
 
-            return inversion.by_deals(samples, widest, bounds=extremes if told(cells) else None)
+            return inversion.by_permutations(samples, widest, bounds=extremes if told(cells) else None)
         candidate, baseline = stack_arms(cells, lambda s: s.value)
         never = stack(cells, lambda e: np.full(len(e.differences), e.never))
 

@@ -39,7 +39,7 @@ def test_without_censoring_the_ends_are_quantiles_of_the_means_of_subsets() -> N
 def test_unpaired_ends_are_where_scipys_permutation_test_turns() -> None:
     rng = np.random.default_rng(1)
     c, b = rng.normal(0, 1, 4), rng.normal(1, 1, 5)
-    _, (low, high) = inversion.by_deals(lambda x: [(c, b + x)], 20.0)
+    _, (low, high) = inversion.by_permutations(lambda x: [(c, b + x)], 20.0)
 
     def p(x: float, side: str) -> float:
         def gap(one, other, axis):

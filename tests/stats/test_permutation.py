@@ -76,9 +76,9 @@ def test_paired_p_is_the_enumeration_of_signs(n: int, kind: str) -> None:
 def test_unpaired_p_of_so_many_runs_is_the_enumeration_of_deals(n: int) -> None:
     rng, c = np.random.default_rng(n), n // 2
     values = rng.integers(0, 6, n) / 3.0 if n % 2 else rng.normal(0, 1, n)
-    dealt = np.zeros((math.comb(n, c), n), dtype=bool)
-    np.put_along_axis(dealt, np.array(list(itertools.combinations(range(n), c))), True, axis=1)
-    means = dealt @ values * (1 / c + 1 / (n - c))  # but for a constant
+    permuted = np.zeros((math.comb(n, c), n), dtype=bool)
+    np.put_along_axis(permuted, np.array(list(itertools.combinations(range(n), c))), True, axis=1)
+    means = permuted @ values * (1 / c + 1 / (n - c))  # but for a constant
     less, greater = permutation.shuffle([values[:c]], [values[c:]])
     assert less == pytest.approx((means <= means[0] + 1e-9).mean(), abs=1e-12, rel=0)
     assert greater == pytest.approx((means >= means[0] - 1e-9).mean(), abs=1e-12, rel=0)

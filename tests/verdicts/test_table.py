@@ -90,7 +90,7 @@ def test_unpaired_arms_may_differ_in_size():
     made = rows(baseline=(*SIX, 310, 320), candidate=(100, 110, 120, 130, 140))
     (v,) = verdicts_of(made, None, paired=False)
     assert v.status is Status.SUPPORTED
-    assert v.p == pytest.approx(1 / 1287, abs=5e-4), "one deal of 13 over 5 is as extreme"
+    assert v.p == pytest.approx(1 / 1287, abs=5e-4), "one permutation of 13 over 5 is as extreme"
     assert v.interval == pytest.approx((0.374, 0.544), abs=1e-3), "Welch's"
     assert v.rate is None
     assert v.runs == {"adamw": 8, "mine": 5}
