@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from grokbench.records.grok import Outcome
 from grokbench.records.store import Record, Store
 from grokbench.report import layout
 from grokbench.report.layout import Column, Part
-from grokbench.spec import RunSpec, UsageError, choose
+from grokbench.spec import ModelSpec, RunSpec, UsageError, choose
+from grokbench.spec.model import TRANSFORMER
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = 60
@@ -35,10 +37,11 @@ _LIST = (
     Column("task", right=False),
     Column("softmax", right=False, drop=1),
     Column("optimizer", right=False, wrap=True),
+    Column("other settings", right=False, wrap=True, drop=2),
     Column("replica"),
     Column("outcome", right=False),
     Column("first\ncrossing"),
-    Column("epochs\ntrained", drop=2),
+    Column("epochs\ntrained", drop=3),
 )
 
 
@@ -84,25 +87,58 @@ def listing(store: Store, task: str | None, arm: str | None, outcome: str | None
         choose("arm", arm, tuple(sorted({_arm(entry[1]) for entry in found})))
     if outcome:
         choose("outcome", outcome, tuple(kind.value for kind in Outcome))
+    chosen = [
+        (digest, run, ended, epochs, first)
+        for digest, run, ended, epochs, first in found
+        if task in (None, run.task.name) and arm in (None, _arm(run)) and outcome in (None, ended.value)
+    ]
+    arms: dict[str, list[dict[str, object]]] = {}
+    for _, run, *_ in chosen:
+        arms.setdefault(_arm(run), []).append(_settings(run))
+    settings = {name: {"lr", "weight_decay"} | _differing(own) for name, own in arms.items()}
+    besides = _differing([_besides(run) for _, run, *_ in chosen])
     rows = []
-    for digest, run, ended, epochs, first in found:
-        if task in (None, run.task.name) and arm in (None, _arm(run)) and outcome in (None, ended.value):
-            times = ended.value, str(first or "never"), str(epochs)
-            rows.append((digest[:12], run.task.name, run.softmax, _setting(run), str(run.replica), *times))
-    rows.sort(key=lambda row: (*row[1:4], int(row[4])))
+    for digest, run, ended, epochs, first in chosen:
+        optimizer = f"{_arm(run)}({_given(_settings(run), settings[_arm(run)])})"
+        times = ended.value, str(first or "never"), str(epochs)
+        other = _given(_besides(run), besides)
+        rows.append((digest[:12], run.task.name, run.softmax, optimizer, other, str(run.replica), *times))
+    rows.sort(key=lambda row: (*row[1:5], int(row[5])))
     count = f"{len(rows)} of {len(found)} runs in {store.path}"
-    return [f"{count}; grokbench show RUN shows one of them", layout.Grid(_LIST, rows)] if rows else [f"{count}."]
+    if not rows:
+        return [f"{count}."]
+    shown = [i for i, column in enumerate(_LIST) if besides or column.head != "other settings"]
+    table = layout.Grid([_LIST[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    return [f"{count}; grokbench show RUN shows one of them", table]
 
 
 def _arm(run: RunSpec) -> str:
     return run.optimizer.name.rpartition(":")[2]
 
 
-def _setting(run: RunSpec) -> str:
-    """An optimizer's name, with the settings in which runs usually differ."""
-    given = dict(run.optimizer.hyperparameters)
-    shown = [f"{name}={given[name]}" for name in ("lr", "weight_decay") if name in given]
-    return f"{_arm(run)}({', '.join(shown)})"
+def _settings(run: RunSpec) -> dict[str, object]:
+    """All that its optimizer is given."""
+    o = run.optimizer
+    return {**dict(o.hyperparameters), "warmup": o.warmup, "filter": o.filter, "source": o.fingerprint, "seen": o.seen}
+
+
+def _besides(run: RunSpec) -> dict[str, object]:
+    """What runs of one task, softmax and optimizer may still differ in."""
+    model: dict[str, object] = {"model": str(run.model)}
+    if isinstance(run.model, ModelSpec):
+        model = {"model": TRANSFORMER, **dataclasses.asdict(run.model)}
+    task = {name: value for name, value in dataclasses.asdict(run.task).items() if name != "name"}
+    return {**task, **model, **dataclasses.asdict(run.criterion), "batch": run.batch}
+
+
+def _differing(given: Sequence[dict[str, object]]) -> set[str]:
+    """Names whose values are not the same in all."""
+    names = {name for own in given for name in own}
+    return {name for name in names if any(own.get(name) != given[0].get(name) for own in given)}
+
+
+def _given(values: dict[str, object], names: set[str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items() if name in names and value is not None)
 
 
 def text(run: RunSpec, record: Record) -> str:

@@ -57,7 +57,7 @@ class ModelSpec:
 class ModuleSpec:
     """Any `nn.Module` by name, with its settings in it; `parse` makes one.
 
-    A module is trained one replica at a time, so it costs what a plain loop costs. `fingerprint` is a hash of a
+    `fingerprint` is a hash of a
     plug-in's source, so that a changed model is never answered with the records of the old one.
     """
 

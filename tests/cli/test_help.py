@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sqlite3
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from stored import MACHINE, STATES, TIME, Store, spec, trace
 
 from grokbench import cli
+from grokbench.cli import show
 from grokbench.cli.help import HELP
 from grokbench.records.grok import GrokTime, Outcome
+from grokbench.report.layout import Grid
+from grokbench.spec import OptimizerSpec
 
 COMMANDS: dict[str, argparse.ArgumentParser] = next(
     action.choices for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)
@@ -80,6 +84,22 @@ def test_show_lists_the_runs_of_a_store(store: Path, capsys: pytest.CaptureFixtu
     rows = [line.split() for line in lines if line.startswith(f" {spec().digest[:2]}") or "sgd(" in line]
     assert rows[0] == [spec(0).digest[:12], "add", "softmax", "sgd(lr=0.1)", "0", "grokked", "12", "30"]
     assert rows[2][5:] == ["censored", "never", "50"]
+
+
+def test_show_tells_what_runs_differ_in(tmp_path: Path) -> None:
+    other = dataclasses.replace(spec(0), criterion=dataclasses.replace(spec(0).criterion, budget=70), batch=32)
+    faster = dataclasses.replace(spec(0), optimizer=OptimizerSpec("sgd", (("lr", 0.1), ("momentum", 0.5)), warmup=3))
+    with Store(tmp_path / "s.sqlite") as store:
+        for run in (spec(0), other, faster):
+            store.put(run, TIME, trace(), (), 1.0, MACHINE)
+        _, table = show.listing(store, None, None, None)
+    assert isinstance(table, Grid)
+    assert [column.head for column in table.columns][3:5] == ["optimizer", "other settings"]
+    assert {(str(row[3]), str(row[4])) for row in table.rows} == {
+        ("sgd(lr=0.1, warmup=0)", f"budget={spec(0).criterion.budget}, batch={spec(0).batch}"),
+        ("sgd(lr=0.1, warmup=0)", "budget=70, batch=32"),
+        ("sgd(lr=0.1, momentum=0.5, warmup=3)", f"budget={spec(0).criterion.budget}, batch={spec(0).batch}"),
+    }
 
 
 @pytest.mark.parametrize(
