@@ -27,7 +27,8 @@ from grokbench.models.transformer import Stack
 from grokbench.spec import RunSpec, registry
 
 sys.path.insert(0, str(Path(grokbench.__file__).parents[1] / "tests"))
-from pretend_cuda import FREE, Pretended, PretendedCuda
+from pretend_cuda import FREE, PretendedCuda
+from pretended import Pretended
 
 GPU = torch.device("cuda")
 LAUNCHED, RECORDED = 5e-6, 1.5e-6  # seconds a launch, from the processor and inside a graph: assumed, not measured

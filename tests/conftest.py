@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # The models here are tiny. More threads gain nothing, and waiting threads cost much where tests run side by side.
@@ -14,10 +15,23 @@ os.environ.pop("COLUMNS", None)  # of the terminal that the tests were started i
 import hypothesis  # noqa: F401
 import pytest
 import tiny as tiny_preset
+import torch
+from ensembles import DEVICES
 from filelock import FileLock
+from pretend_cuda import PretendedCuda
 
 from grokbench import cli
 from grokbench.claims import presets
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The processor, a pretended GPU, and a real one."""
+    if request.param == "pretended":
+        with PretendedCuda():
+            yield torch.device("cuda")
+    else:
+        yield torch.device(request.param)
 
 
 @pytest.fixture

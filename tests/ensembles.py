@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.modules import ensemble as make
 from grokbench.spec import SOFTMAXES, GrokCriterion, ModelSpec, RunSpec, task
 from grokbench.spec.registry import parse
 
 PLAIN = ModelSpec(width=32, depth=1, heads=4, feed_forward=48)
+TINY = ModelSpec(width=16, depth=1, heads=2, feed_forward=16)
 GATED = ModelSpec(width=48, depth=2, heads=2, feed_forward=80, gated=True, dropout=0.1)
 OPTIMIZERS = (
     "adamw(lr=0.003)",
@@ -17,6 +20,10 @@ OPTIMIZERS = (
 )
 PLUG_IN = "torch.optim:RAdam(lr=0.01, weight_decay=0.1)"
 CPU = torch.device("cpu")
+DEVICES = ("cpu", "pretended", pytest.param("cuda", marks=pytest.mark.gpu))  # see the fixture `device`
+SLOWER = ("cpu", pytest.param("pretended", marks=pytest.mark.slow), DEVICES[-1])
+seldom_pretended = pytest.mark.parametrize("device", SLOWER, indirect=True)
+"""For a test that takes long on the pretended GPU, where a quicker one looks at the same code."""
 MIXED = [
     (model, optimizer, SOFTMAXES[(i + j) % len(SOFTMAXES)])
     for i, optimizer in enumerate((*OPTIMIZERS, PLUG_IN))
@@ -29,12 +36,14 @@ def a_run(model=PLAIN, optimizer=OPTIMIZERS[0], softmax="softmax", replica=0, na
     return RunSpec(task(name, p), softmax, model, parse(optimizer), GrokCriterion(50), batch, replica)
 
 
-def ensemble_of(runs) -> Ensemble:
-    ensemble = Ensemble(runs[0], len(runs), CPU)
+def ensemble_of(runs, device=CPU, slots=None) -> Ensemble:
+    """These runs in the first of the slots. On a GPU, bits may depend on how many slots there are."""
+    ensemble = make(runs[0], slots or len(runs), device)
     for slot, run in enumerate(runs):
         ensemble.load(slot, run)
     return ensemble
 
 
 def state(ensemble: Ensemble, slot: int) -> torch.Tensor:
-    return torch.cat([w.flatten() for w in ensemble.weights(slot).values()])
+    """On the processor."""
+    return torch.cat([w.flatten() for w in ensemble.weights(slot).values()]).cpu()

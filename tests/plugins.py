@@ -62,7 +62,7 @@ class Noisy(Base):
         self.factor = torch.rand(())
 
     def change(self, p: nn.Parameter, lr: float) -> None:
-        p.add_(torch.randn(p.shape, dtype=torch.float32) * self.factor, alpha=lr)
+        p.add_(torch.randn(p.shape, dtype=torch.float32, device=p.device) * self.factor, alpha=lr)
 
 
 class Fragile(Base):

@@ -23,13 +23,13 @@ from typing import Any
 from unittest import mock
 
 import torch
+from pretended import Pretended, on_cuda, patches
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from grokbench.engine import sizing
 from grokbench.numerics.kernels import choice
 
-CUDA = torch.device("cuda", 0)
 NAME = "a pretended GPU"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default}
@@ -62,72 +62,6 @@ FREE = {
     "unsqueeze",
     "view",
 }
-
-
-def on_cuda(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "cuda"
-
-
-class Pretended(torch.Tensor):
-    """`inner` is on the processor, and so is what C++ sees, since autograd looks for a driver; Python sees CUDA."""
-
-    mode: PretendedCuda
-    inner: torch.Tensor
-
-    @staticmethod
-    def __new__(cls, inner: torch.Tensor) -> Pretended:
-        made = torch.Tensor._make_wrapper_subclass(
-            cls,
-            inner.shape,
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
-            layout=inner.layout,
-            device=torch.device("cpu"),
-            dispatch_device=True,
-        )
-        made.inner = inner
-        return made
-
-    def __init__(self, inner: torch.Tensor) -> None:
-        """All is done where it is made."""
-
-    device = property(lambda self: CUDA)
-    is_cuda = property(lambda self: True)
-
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return cls.mode.run(func, args, kwargs or {})
-
-    def _wait(self) -> torch.Tensor:
-        self.mode.wait()
-        return self.inner.detach().clone()
-
-    def cpu(self) -> torch.Tensor:
-        return self._wait()
-
-    def tolist(self) -> Any:
-        return self._wait().tolist()
-
-    def record_stream(self, stream: Any) -> None:
-        """Nothing is freed here before its time."""
-
-    def numpy(self) -> Any:
-        raise TypeError("can't convert cuda:0 device type tensor to numpy")
-
-    def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        device, rest = kwargs.pop("device", None), []
-        for given in args:
-            if isinstance(given, torch.Tensor):
-                device = given.device
-                rest.append(given.dtype)
-            elif isinstance(given, str | torch.device):
-                device = given
-            else:
-                rest.append(given)
-        if device is not None and not on_cuda(device):
-            return self._wait().to(*rest, **kwargs)
-        return torch.Tensor.to(self, *rest, **kwargs) if rest or kwargs else self
 
 
 class Event:
@@ -285,6 +219,8 @@ class PretendedCuda(TorchDispatchMode):
         if self.kernels:
             self._patches += self._launched()
         self._patches.append(mock.patch.object(sizing, "compiler", return_value=None))
+        self._patches.append(mock.patch.object(torch.backends.cudnn, "is_acceptable", return_value=False))
+        self._patches += patches()
         for patch in self._patches:
             patch.start()
         Pretended.mode = self

@@ -107,7 +107,8 @@ class Ensemble:
         threads: int = 1,
         graphs: bool = True,
     ) -> None:
-        self._threads, self._graphs, self._compile = threads, graphs, compile
+        self._threads, self._compile = threads, compile
+        self._graphs = graphs and run.softmax_source is None  # foreign code may wait for the GPU
         self._loss, self._device = named(run.softmax).loss, device
         with numerics(threads):
             self._make(run, slots, device, compile)

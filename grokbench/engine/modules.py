@@ -74,10 +74,11 @@ class ModuleEnsemble(Ensemble):
         """One step on a batch; (E,) the losses before it."""
         self._steps += 1
         rows, labels, drawn = batch.questions, batch.labels, seeds(self._keys, self._steps)
+        steps = self._steps.tolist()
         losses = torch.zeros(self.slots, dtype=self._weights.flat.dtype, device=self._device)
         for slot, module in enumerate(self._modules):
             if module:
-                with foreign(MODEL, self._spec.name, drawn[slot], self._device, f"failed at step {self._steps[slot]}"):
+                with foreign(MODEL, self._spec.name, drawn[slot], self._device, f"failed at step {steps[slot]}"):
                     losses[slot] = self._descend(slot, module, rows[slot], labels[slot])
         self._optimizer.step(self._gradients)
         return losses

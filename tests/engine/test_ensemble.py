@@ -7,53 +7,70 @@ import dataclasses
 import pytest
 import reference
 import torch
-from ensembles import GATED, MIXED, OPTIMIZERS, PLAIN, PLUG_IN, a_run, ensemble_of, state
+from ensembles import GATED, MIXED, OPTIMIZERS, PLUG_IN, TINY, a_run, ensemble_of, seldom_pretended, state
 
 from grokbench.engine.ensemble import shape
 from grokbench.spec import SOFTMAXES, GrokCriterion, ModelSpec, RunSpec, task
 from grokbench.spec.registry import parse
 
 
-def mixed(chosen):
-    named = [pytest.param(*each, id=f"{'gated' if each[0].gated else 'plain'}-{each[1]}-{each[2]}") for each in chosen]
-    return pytest.mark.parametrize(("model", "optimizer", "softmax"), named)
+def mixed(chosen, quick=()):
+    """These on every device; on the pretended GPU, those that are not quick are slow."""
+    named = []
+    for each in chosen:
+        name = f"{'gated' if each[0].gated else 'plain'}-{each[1]}-{each[2]}"
+        named += [
+            pytest.param(*each, place, id=f"{place}-{name}", marks=marks)
+            for place, marks in (
+                ("cpu", ()),
+                ("pretended", () if each in quick else pytest.mark.slow),
+                ("cuda", pytest.mark.gpu),
+            )
+        ]
+    return pytest.mark.parametrize(("model", "optimizer", "softmax", "device"), named, indirect=["device"])
 
 
-@mixed(each for each in MIXED if each[1] != PLUG_IN)
-def test_agrees_with_a_plain_module_in_float64(model, optimizer, softmax):
+def on_processor(weights):
+    return {name: weight.cpu() for name, weight in weights.items()}
+
+
+@mixed([each for each in MIXED if each[1] != PLUG_IN], quick=[MIXED[2]])
+def test_agrees_with_a_plain_module_in_float64(model, optimizer, softmax, device):
     model = dataclasses.replace(model, dtype="float64")
     runs = [a_run(model, optimizer, softmax, replica) for replica in range(2)]
-    ensemble = ensemble_of(runs)
-    starts = [ensemble.weights(slot) for slot in range(2)]
+    ensemble = ensemble_of(runs, device)
+    starts = [on_processor(ensemble.weights(slot)) for slot in range(2)]
     epochs = 4  # of six steps
     means = torch.stack([ensemble.train() for _ in range(epochs)])
     for slot, run in enumerate(runs):
         module, losses = reference.train(run, starts[slot], epochs)
         torch.testing.assert_close(means[:, slot].tolist(), losses, rtol=1e-9, atol=0)
+        trained = on_processor(ensemble.weights(slot))
         for name, weight in module.state_dict().items():
-            assert (ensemble.weights(slot)[name] - weight).norm() <= 1e-9 * weight.norm(), name
+            assert (trained[name] - weight).norm() <= 1e-9 * weight.norm(), name
         evaluation = ensemble.evaluate(means[-1])
         expected = reference.evaluate(run, module)
         torch.testing.assert_close([float(f[slot]) for f in evaluation[:4]], list(expected), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["div", "parity"])
-def test_agrees_where_a_batch_is_ragged_and_where_it_is_the_whole_training_set(name):
+@seldom_pretended
+def test_agrees_where_a_batch_is_ragged_and_where_it_is_the_whole_training_set(name, device):
     model = dataclasses.replace(GATED, dtype="float64", dropout=0.0)
     for batch in (33, 10_000):
         spec = task(name, 7, bits=6, bits_per_token=1)
         run = RunSpec(spec, "softmax", model, parse(OPTIMIZERS[0]), GrokCriterion(50), batch, 0)
-        ensemble = ensemble_of([run])
-        _, losses = reference.train(run, ensemble.weights(0), 3)
+        ensemble = ensemble_of([run], device)
+        _, losses = reference.train(run, on_processor(ensemble.weights(0)), 3)
         assert [float(ensemble.train()) for _ in range(3)] == pytest.approx(losses, rel=1e-9)
 
 
 @mixed(MIXED)
-def test_bits_are_the_same_alone_in_company_and_in_any_slot(model, optimizer, softmax):
+def test_bits_are_the_same_alone_in_company_and_in_any_slot(model, optimizer, softmax, device):
     runs = [a_run(model, optimizer, softmax, replica, "div", 13, 50) for replica in range(8)]
 
     def train(replicas):
-        ensemble = ensemble_of([runs[r] for r in replicas])
+        ensemble = ensemble_of([runs[r] for r in replicas], device, 8 if device.type == "cuda" else None)
         evaluations = [ensemble.epoch() for _ in range(2)]
         return {
             r: (state(ensemble, slot), [[float(f[slot]) for f in e] for e in evaluations])
@@ -89,25 +106,29 @@ def test_bits_are_the_same_however_many_threads_torch_has(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", [OPTIMIZERS[1], PLUG_IN])
-def test_bits_are_the_same_after_a_refill_and_after_slots_were_dropped(optimizer):
+@seldom_pretended
+def test_bits_are_the_same_after_a_refill_and_after_slots_were_dropped(optimizer, device):
+    """On a GPU slots are never dropped, only refilled."""
     runs = [a_run(GATED, optimizer, replica=replica) for replica in range(5)]
-    alone = ensemble_of([runs[4]])
-    ensemble = ensemble_of(runs[:4])
+    on_gpu = device.type == "cuda"
+    alone = ensemble_of([runs[4]], device, 4 if on_gpu else None)
+    ensemble = ensemble_of(runs[:4], device)
     ensemble.epoch()
     ensemble.load(2, runs[4])
     ensemble.epoch()
-    ensemble.select([3, 2])
+    if not on_gpu:
+        ensemble.select([3, 2])
     ensemble.epoch()
     for _ in range(2):
         last = alone.epoch()
-    assert torch.equal(state(alone, 0), state(ensemble, 1))
+    assert torch.equal(state(alone, 0), state(ensemble, 2 if on_gpu else 1))
     assert last.finite[0]
 
 
-@mixed(each for each in MIXED if each[0] is GATED)
-def test_a_slot_that_diverges_harms_no_other(model, optimizer, softmax):
+@mixed([each for each in MIXED if each[0] is GATED])
+def test_a_slot_that_diverges_harms_no_other(model, optimizer, softmax, device):
     runs = [a_run(model, optimizer, softmax, replica) for replica in range(3)]
-    healthy, sick = ensemble_of(runs), ensemble_of(runs)
+    healthy, sick = ensemble_of(runs, device), ensemble_of(runs, device)
     sick._weights.flat[1] = torch.nan
     for _ in range(2):
         expected, evaluation = healthy.epoch(), sick.epoch()
@@ -117,9 +138,10 @@ def test_a_slot_that_diverges_harms_no_other(model, optimizer, softmax):
         assert [f[slot] for f in expected] == [f[slot] for f in evaluation]
 
 
-def test_arms_share_split_initial_weights_and_batches():
+@seldom_pretended
+def test_arms_share_split_initial_weights_and_batches(device):
     runs = [a_run(optimizer=text, softmax=softmax) for text in OPTIMIZERS for softmax in SOFTMAXES]
-    ensembles = [ensemble_of([run]) for run in runs]
+    ensembles = [ensemble_of([run], device) for run in runs]
     first = ensembles[0]
     for ensemble in ensembles[1:]:
         assert torch.equal(state(first, 0), state(ensemble, 0))
@@ -127,7 +149,8 @@ def test_arms_share_split_initial_weights_and_batches():
     seen = []
     for ensemble in ensembles:
         rows = []
-        ensemble._step = lambda batch, rows=rows: rows.append(batch.questions[:, :16]) or torch.zeros(1)  # type: ignore[method-assign]
+        ensemble._graphs = False  # which would replay the second epoch and step by no function
+        ensemble._step = lambda batch, rows=rows: rows.append(batch.questions[:, :16]) or torch.zeros(1, device=device)  # type: ignore[method-assign]
         ensemble.train()
         ensemble.train()
         seen.append(torch.cat(rows))
@@ -135,16 +158,16 @@ def test_arms_share_split_initial_weights_and_batches():
     assert not torch.equal(seen[0][: len(seen[0]) // 2], seen[0][len(seen[0]) // 2 :])  # epochs differ in order
 
 
-def test_replicas_differ():
-    ensemble = ensemble_of([a_run(replica=0), a_run(replica=1)])
+def test_replicas_differ(device):
+    ensemble = ensemble_of([a_run(replica=0), a_run(replica=1)], device)
     assert not torch.equal(state(ensemble, 0), state(ensemble, 1))
     assert not torch.equal(ensemble._train[0].sort().values, ensemble._train[1].sort().values)
 
 
-def test_an_epoch_is_every_full_batch_in_a_new_order():
-    ensemble = ensemble_of([a_run(batch=16)])
+def test_an_epoch_is_every_full_batch_in_a_new_order(device):
+    ensemble = ensemble_of([a_run(batch=16)], device)
     rows = []
-    ensemble._step = lambda batch: rows.append(batch.questions[0]) or torch.zeros(1)  # type: ignore[method-assign]
+    ensemble._step = lambda batch: rows.append(batch.questions[0]) or torch.zeros(1, device=device)  # type: ignore[method-assign]
     ensemble.train()
     assert all(torch.equal(r[16:], r[:1].expand(len(r) - 16)) for r in rows)  # filled up
     rows = [r[:16] for r in rows]
@@ -152,8 +175,8 @@ def test_an_epoch_is_every_full_batch_in_a_new_order():
     assert len(torch.cat(rows).unique()) == 96
 
 
-def test_the_softmax_of_the_spec_is_the_one_in_the_loss():
-    losses = {s: float(ensemble_of([a_run(softmax=s)]).train()) for s in SOFTMAXES}
+def test_the_softmax_of_the_spec_is_the_one_in_the_loss(device):
+    losses = {s: float(ensemble_of([a_run(TINY, softmax=s, p=5)], device).train()) for s in SOFTMAXES}
     assert len(set(losses.values())) == 3
 
 
@@ -173,10 +196,11 @@ def test_runs_share_an_ensemble_where_only_rates_and_labels_differ():
     assert all(shape(base) != shape(other) for other in others)
 
 
-def test_plug_ins_of_two_names_share_an_ensemble_and_keep_their_bits():
-    runs = [a_run(PLAIN, f"torch.optim:{name}(lr=0.01)") for name in ("Adam", "RMSprop")]
-    assert shape(runs[0]) == shape(runs[1]) != shape(a_run(PLAIN, "torch.optim:Adam(lr=0.01, warmup=3)"))
-    together, alone = ensemble_of(runs), [ensemble_of([run]) for run in runs]
+def test_plug_ins_of_two_names_share_an_ensemble_and_keep_their_bits(device):
+    runs = [a_run(TINY, f"torch.optim:{name}(lr=0.01)", p=7) for name in ("Adam", "RMSprop")]
+    assert shape(runs[0]) == shape(runs[1]) != shape(a_run(TINY, "torch.optim:Adam(lr=0.01, warmup=3)", p=7))
+    slots = 2 if device.type == "cuda" else 1
+    together, alone = ensemble_of(runs, device), [ensemble_of([run], device, slots) for run in runs]
     for ensemble in (together, *alone):
         ensemble.train()
     for slot, lone in enumerate(alone):

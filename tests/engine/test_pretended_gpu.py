@@ -1,66 +1,39 @@
-"""The engine on a pretended GPU: no tensor is on the wrong device, the numbers are the processor's, few waits."""
+"""What only a GPU can do wrong: tensors on the wrong device, graphs, launches and waits; on a pretended one.
+
+That the numbers are right there, the tests with the fixture `device` tell.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
-from ensembles import CPU, GATED, OPTIMIZERS, PLAIN, PLUG_IN, a_run, state
+from ensembles import OPTIMIZERS, PLAIN, PLUG_IN, TINY, a_run, ensemble_of, state
 from pretend_cuda import NAME, PretendedCuda
 
 from grokbench.cli import failures
-from grokbench.engine import sizing
+from grokbench.engine import data, sizing
 from grokbench.engine.ensemble import Ensemble
 from grokbench.engine.pack import Pack
 from grokbench.engine.sizing import PackSize
 from grokbench.records.store import Store
+from grokbench.softmaxes import softmax, softmax_loss
+from grokbench.spec import UsageError
+from grokbench.spec.model import parse
+from grokbench.spec.registry import parse as optimizer
 from grokbench.training.local import Executor
 
 GPU = torch.device("cuda")
-SMALL = dataclasses.replace(PLAIN, width=16, heads=2, feed_forward=16)
-CASES = [
-    ("adamw(lr=0.003, filter='orthograd')", "softmax", SMALL),
-    (OPTIMIZERS[1], "stablemax", dataclasses.replace(GATED, width=16, feed_forward=16, depth=2)),
-    ("sgd(lr=0.05, filter='grokfast')", "sparsemax", SMALL),
-    (PLUG_IN, "softmax", SMALL),
-]
-
-
-def loaded(runs, device) -> Ensemble:
-    ensemble = Ensemble(runs[0], len(runs), device)
-    for slot, run in enumerate(runs):
-        ensemble.load(slot, run)
-    return ensemble
-
-
-@pytest.mark.parametrize(("optimizer", "softmax", "model"), CASES)
-def test_the_numbers_are_those_of_the_processor(optimizer, softmax, model):
-    runs = [a_run(model, optimizer, softmax, replica, p=5) for replica in range(3)]
-
-    def history(device):
-        ensemble = loaded(runs[:2], device)
-        evaluation = ensemble.epoch()
-        ensemble.load(0, runs[2])  # a refill
-        ensemble.train()
-        return evaluation, ensemble.diagnose(1, 2), [state(ensemble, slot).cpu() for slot in range(2)]
-
-    evaluation, diagnosis, weights = history(CPU)
-    with PretendedCuda():
-        found, state_there, weights_there = history(GPU)
-    # Sparsemax finds its threshold by sorting on a GPU, which rounds otherwise.
-    for ours, theirs in zip(evaluation, found, strict=True):
-        assert theirs == pytest.approx(ours, rel=1e-5)
-    assert vars(state_there) == pytest.approx(vars(diagnosis), rel=1e-4)
-    torch.testing.assert_close(weights_there, weights, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["_epochs", "_keys", "_labels", "_train"])
 def test_a_tensor_on_the_wrong_device_is_found(name):
     with PretendedCuda():
-        ensemble = loaded([a_run(SMALL, p=5)], GPU)
+        ensemble = ensemble_of([a_run(TINY, p=5)], GPU)
         setattr(ensemble, name, getattr(ensemble, name).cpu())
         with pytest.raises(RuntimeError, match="tensors on cuda:0 and on cpu"):
             ensemble.train()
@@ -80,35 +53,109 @@ class Forgetful:
         return made
 
 
+def forgets(module):
+    return Forgetful()
+
+
 def lost(function):
     """The function, with its result moved to the processor."""
     return lambda *arguments, **settings: function(*arguments, **settings).cpu()
 
 
-# Modules that make tensors themselves, and functions that those of the other modules come from or go through.
-MAKERS = ("engine.ensemble", "models.prefixes", "numerics.rng", "optim.filters", "optim.stack", "softmaxes.sparsemax")
-THROUGH = (
-    *(("models.transformer", name) for name in ("gather", "rms_norm", "linear", "_table_scores", "attend")),
-    *(("models.transformer", name) for name in ("_rotate", "feed_forward")),
-    ("engine.ensemble", "forward"),
-    *(("optim.muon", "orthogonalize"), ("optim.newton_schulz", "_factor"), ("softmaxes.sparsemax", "sparsemax")),
-)
+def misled(function):
+    """An optimizer's update that is given its rates on the processor."""
+    return lambda *arguments: function(*(a.cpu() if i == RATES else a for i, a in enumerate(arguments)))
 
 
-@pytest.mark.parametrize(("name", "attribute"), [*((name, "torch") for name in MAKERS), *THROUGH])
-def test_a_tensor_left_on_the_processor_is_found_in_each_module(name, attribute, monkeypatch):
-    module = importlib.import_module(f"grokbench.{name}")
-    run = a_run(SMALL, "muon(lr=0.02, adamw_lr=0.003, ns_steps=1, filter='grokfast')", "sparsemax", p=3, batch=4)
-    there = getattr(module, attribute)
-    monkeypatch.setattr(module, attribute, Forgetful() if attribute == "torch" else lost(there))
-    with PretendedCuda(), pytest.raises(RuntimeError, match="tensors on cuda:0 and on cpu"):
-        loaded([run], GPU).train()
+def stays(function):
+    """A function whose result cannot be moved."""
+
+    def made(*arguments):
+        module = function(*arguments)
+        module.to = lambda *where: module
+        return module
+
+    return made
 
 
-def test_and_without_one_nothing_is_found():
-    run = a_run(SMALL, "muon(lr=0.02, adamw_lr=0.003, ns_steps=1, filter='grokfast')", "sparsemax", p=3, batch=4)
+class ElsewhereParameters:
+    """torch.nn, whose parameters stay on the processor."""
+
+    @staticmethod
+    def Parameter(data):  # noqa: N802
+        return torch.nn.Parameter(data.cpu())
+
+
+RATES = 5  # the place of the rates among an update's arguments
+MUON = "muon(lr=0.02, adamw_lr=0.003, ns_steps=1, filter='grokfast')"
+USUAL = a_run(TINY, MUON, "sparsemax", p=3, batch=4)
+MODULE = dataclasses.replace(USUAL, model=parse("modules:Plain", PLAIN))
+# Of each module: what it makes tensors with, or a function that they come from or go through.
+PLANTED = [
+    *((USUAL, f"{name}.torch", forgets) for name in ("engine.ensemble", "models.prefixes", "numerics.rng")),
+    *((USUAL, f"{name}.torch", forgets) for name in ("optim.filters", "optim.stack", "softmaxes.sparsemax")),
+    *((USUAL, f"models.transformer.{name}", lost) for name in ("gather", "rms_norm", "linear", "_table_scores")),
+    *((USUAL, f"models.transformer.{name}", lost) for name in ("attend", "_rotate", "feed_forward")),
+    (USUAL, "engine.ensemble.forward", lost),
+    (USUAL, "optim.muon.orthogonalize", lost),
+    (USUAL, "optim.newton_schulz._factor", lost),
+    (USUAL, "optim.adamw.update", misled),
+    (USUAL, "softmaxes.sparsemax.sparsemax", lost),
+    (dataclasses.replace(USUAL, softmax="softmax"), "softmaxes.softmax.F.cross_entropy", lost),
+    (dataclasses.replace(USUAL, softmax="stablemax"), "softmaxes.stablemax._log_s", lost),
+    (dataclasses.replace(USUAL, optimizer=optimizer("sgd(lr=0.1)")), "optim.sgd.update", misled),
+    (dataclasses.replace(USUAL, optimizer=optimizer(PLUG_IN)), "optim.adapter.nn", lambda nn: ElsewhereParameters),
+    (MODULE, "engine.modules.torch", forgets),
+    (MODULE, "engine.modules.make", stays),
+    (MODULE, "engine.modules.data.generate", lambda generate: lambda task: Staying(*generate(task))),
+]
+
+
+class Staying(data.TaskData):
+    """Questions and answers that cannot be moved."""
+
+    @property
+    def tokens(self):
+        tokens = super().tokens.clone()
+        tokens.to = lambda *where: tokens
+        return tokens
+
+
+MIXED_UP = "tensors on cuda:0 and on cpu"
+
+
+@pytest.mark.parametrize(("run", "place", "fault"), [pytest.param(*case, id=case[1]) for case in PLANTED])
+def test_a_tensor_left_on_the_processor_is_found_in_each_module(run, place, fault, monkeypatch):
+    *way, attribute = place.split(".")
+    home = importlib.import_module(f"grokbench.{'.'.join(way[:2])}")
+    for name in way[2:]:
+        home = getattr(home, name)
+    monkeypatch.setattr(home, attribute, fault(getattr(home, attribute)))
+    with PretendedCuda(), pytest.raises((RuntimeError, UsageError), match=MIXED_UP):
+        ensemble_of([run], GPU).train()
+
+
+@pytest.mark.parametrize("run", dict.fromkeys(run for run, _, _ in PLANTED))
+def test_and_without_one_nothing_is_found(run):
     with PretendedCuda():
-        assert loaded([run], GPU).train().isfinite().all()
+        assert ensemble_of([run], GPU).train().isfinite().all()
+
+
+def test_so_it_is_in_the_division_of_a_task_and_in_a_pack(monkeypatch):
+    with PretendedCuda():
+        keys = torch.zeros(2, dtype=torch.int64, device=GPU)
+        assert all(part.device == keys.device for part in data.split(USUAL.task, keys))
+        pack = Pack(PackSize(1, fixed=True, compiled=False))
+        pack.queue[USUAL.digest] = USUAL
+        pack.take([USUAL], GPU)
+        assert pack.epoch() == []
+        pack._ensemble._labels = pack._ensemble._labels.cpu()
+        pack._ensemble._recorded.clear()
+        with pytest.raises(RuntimeError, match=MIXED_UP):
+            pack.epoch()
+        monkeypatch.setattr(data, "torch", Forgetful())
+        with pytest.raises(RuntimeError, match=MIXED_UP):
+            data.split(USUAL.task, keys)
 
 
 RECORDED = [
@@ -120,7 +167,7 @@ RECORDED = [
 @pytest.mark.parametrize(("optimizer", "softmax"), RECORDED)
 def test_a_recorded_epoch_is_the_same_epoch(optimizer, softmax):
     """Bit by bit: with refills, a slot that diverges, and evaluations in between."""
-    runs = [a_run(SMALL, optimizer, softmax, replica, p=5, batch=8) for replica in range(4)]
+    runs = [a_run(TINY, optimizer, softmax, replica, p=5, batch=8) for replica in range(4)]
 
     def history(graphs: bool) -> list[object]:
         ensemble = Ensemble(runs[0], 3, GPU, graphs=graphs)
@@ -147,7 +194,7 @@ def test_a_recorded_epoch_is_the_same_epoch(optimizer, softmax):
 def test_an_epoch_is_one_launch_and_one_wait():
     with PretendedCuda() as gpu:
         pack = Pack(PackSize(2, fixed=True, compiled=False))
-        runs = [a_run(SMALL, "adamw(lr=0.0)", replica=replica, p=19, batch=256) for replica in range(2)]  # never learn
+        runs = [a_run(TINY, "adamw(lr=0.0)", replica=replica, p=19, batch=256) for replica in range(2)]  # never learn
         pack.queue = {run.digest: run for run in runs}
         pack.take(runs, GPU)
         for epoch in range(1, 5):
@@ -161,22 +208,35 @@ def test_an_epoch_is_one_launch_and_one_wait():
 
 
 def test_what_cannot_be_recorded_is_said_and_launched_step_by_step(monkeypatch):
-    run = a_run(SMALL, p=5)
+    run = a_run(TINY, p=5)
     with PretendedCuda() as gpu:
-        expected = [loaded([run], GPU).train().tolist()]
+        expected = [ensemble_of([run], GPU).train().tolist()]
         step = Ensemble._step
         monkeypatch.setattr(Ensemble, "_step", lambda self, batch: (self._steps.tolist(), step(self, batch))[1])
-        ensemble = loaded([run], GPU)
+        ensemble = ensemble_of([run], GPU)
         assert ensemble.train().tolist() == expected[0]
         with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph, and is launched step by step"):
             ensemble.train()
         ensemble.train()  # nor is it tried again
         assert len(gpu.graphs) == 1
+
+
+OURS = SimpleNamespace(probabilities=softmax, loss=softmax_loss)
+FOREIGN = [
+    a_run(TINY, PLUG_IN, p=5),
+    a_run(TINY, softmax=f"{__name__}:OURS", p=5),
+    a_run(parse("mlp(width=16, depth=1)", PLAIN), p=5),
+]
+
+
+@pytest.mark.parametrize("run", FOREIGN, ids=["optimizer", "softmax", "model"])
+def test_foreign_code_is_not_recorded(run):
+    """It may do anything."""
     with PretendedCuda() as gpu:
-        ensemble = loaded([a_run(SMALL, PLUG_IN, p=5)], GPU)
+        ensemble = ensemble_of([run], GPU)
         for _ in range(3):
             ensemble.train()
-        assert gpu.graphs == []  # foreign code may do anything
+        assert gpu.graphs == []
 
 
 @pytest.mark.parametrize(
@@ -188,27 +248,12 @@ def test_launches_of_a_step_grow_no_further(optimizer, kernels, most):
     if kernels:
         pytest.importorskip("triton", reason="triton is not installed")
     with PretendedCuda(kernels=kernels) as gpu:
-        ensemble = loaded([a_run(SMALL, optimizer, p=5, batch=4)], GPU)
+        ensemble = ensemble_of([a_run(TINY, optimizer, p=5, batch=4)], GPU)
         ensemble.train()
         (batch,) = ensemble._batches(ensemble._train[:, :4])
         gpu.calls.clear()
         ensemble._step(batch)
         assert 0 < gpu.launches <= most
-
-
-def test_a_run_is_trained_and_stored_there(tmp_path):
-    run = tiny.a_run(optimizer="adamw(lr=0.02)", budget=3)
-    store = Store(tmp_path / "cpu.sqlite")
-    expected = Executor(store, "cpu").records([run])[run.digest]
-    store.close()
-    with PretendedCuda() as gpu:
-        store = Store(tmp_path / "cuda.sqlite")
-        record = Executor(store, "cuda").records([run])[run.digest]
-        store.close()
-    assert gpu.launches > 1000
-    assert record.provenance.device == NAME
-    assert record.time == expected.time
-    assert record.trace.train_accuracy == pytest.approx(expected.trace.train_accuracy, nan_ok=True)
 
 
 def test_a_gpu_without_memory_gets_fewer_slots_and_then_is_the_machines_failure(tmp_path, monkeypatch):
@@ -224,7 +269,8 @@ def test_a_gpu_without_memory_gets_fewer_slots_and_then_is_the_machines_failure(
     monkeypatch.setattr(Ensemble, "_train_epoch", limited)
     with PretendedCuda(), Store(tmp_path / "runs.sqlite") as store:
         executor = Executor(store, "cuda")
-        assert len(executor.records(runs[:2])) == 2
+        records = executor.records(runs[:2])
+        assert [record.provenance.device for record in records.values()] == [NAME, NAME]
         room = 0
         with pytest.raises(torch.OutOfMemoryError) as failed:
             executor.records(runs)

@@ -26,19 +26,19 @@ TASKS = {
 @pytest.mark.parametrize("rows", [32, 64, 160])
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-def test_shared_states_change_nothing(model, name, rows):
+def test_shared_states_change_nothing(model, name, rows, device):
     """Against a plan in which every state above the first layer belongs to one row."""
     t, replicas = TASKS[name], 2
     data = generate(t)
     pieces = operands(layout(model, t.vocabulary, t.classes))
     generator = torch.Generator().manual_seed(rows)
     flat = 0.3 * torch.randn(replicas, row_size(pieces), generator=generator, dtype=torch.float64)
-    questions = torch.randint(0, t.rows, (replicas, rows), generator=generator)
-    slope = torch.randn(replicas, rows, t.classes, generator=generator, dtype=torch.float64)
+    questions = torch.randint(0, t.rows, (replicas, rows), generator=generator).to(device)
+    slope = torch.randn(replicas, rows, t.classes, generator=generator, dtype=torch.float64).to(device)
     results = []
     for dropout in (False, True):  # no mask is applied, so only the plan differs
-        plan = Plan(model, data.tokens, rows, CPU, dropout=dropout)
-        leaves = {key: view.requires_grad_() for key, view in Stack(pieces, flat).views.items()}
+        plan = Plan(model, data.tokens, rows, device, dropout=dropout)
+        leaves = {key: view.requires_grad_() for key, view in Stack(pieces, flat.to(device, copy=True)).views.items()}
         (lookups,) = plan.lookups(questions, replicas, t.vocabulary)
         scores = forward(model, leaves, lookups)
         gradients = torch.autograd.grad(scores, list(leaves.values()), slope)

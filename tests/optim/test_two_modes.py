@@ -11,11 +11,13 @@ import pytest
 import reference
 import tiny as tiny_preset
 import torch
+from ensembles import seldom_pretended
 
 from grokbench.engine.ensemble import Ensemble
 
 SOURCE = """
 import torch
+from ensembles import seldom_pretended
 
 
 class Free(torch.optim.Optimizer):
@@ -70,23 +72,25 @@ def run(tmp_path, monkeypatch):
     return make
 
 
-def ensemble_of(run, slots=2):
-    found = Ensemble(run, slots, torch.device("cpu"))
+def ensemble_of(run, device, slots=2):
+    found = Ensemble(run, slots, device)
     for slot in range(slots):
         found.load(slot, replace(run, replica=slot))
     return found
 
 
-def test_it_is_evaluated_where_a_plain_loop_evaluates_it(run):
+@seldom_pretended
+def test_it_is_evaluated_where_a_plain_loop_evaluates_it(run, device):
     one = run()
-    found = ensemble_of(one)
-    starts = [found.weights(slot) for slot in range(2)]
+    found = ensemble_of(one, device)
+    starts = [{name: w.cpu() for name, w in found.weights(slot).items()} for slot in range(2)]
     for _ in range(4):
         evaluation = found.epoch()
     for slot, start in enumerate(starts):
         module, _ = reference.train(replace(one, replica=slot), start, 4)
         for name, weights in found.weights(slot).items():
-            torch.testing.assert_close(weights, dict(module.named_parameters())[name].data, rtol=1e-9, atol=1e-12)
+            theirs = dict(module.named_parameters())[name].data
+            torch.testing.assert_close(weights.cpu(), theirs, rtol=1e-9, atol=1e-12)
         _, _, train, validation = reference.evaluate(replace(one, replica=slot), module)
         np.testing.assert_allclose(evaluation.train_loss[slot], train, rtol=1e-9)
         np.testing.assert_allclose(evaluation.validation_loss[slot], validation, rtol=1e-9)
@@ -94,10 +98,11 @@ def test_it_is_evaluated_where_a_plain_loop_evaluates_it(run):
         np.testing.assert_allclose(found.diagnose(slot, 4).weight_norm, norm, rtol=1e-9)
 
 
+@seldom_pretended
 @pytest.mark.parametrize("optimizer", ["schedulefrees:Free", "schedulefrees:Free(parameters='matrices')"])
-def test_how_often_it_is_evaluated_changes_nothing(run, optimizer):
+def test_how_often_it_is_evaluated_changes_nothing(run, optimizer, device):
     one = run(optimizer, "float32")
-    often, never = ensemble_of(one), ensemble_of(one)
+    often, never = ensemble_of(one, device), ensemble_of(one, device)
     for _ in range(3):
         often.epoch()
         often.measure([1], "train", 4)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ensembles import a_run, ensemble_of, state
+from ensembles import CPU, TINY, a_run, ensemble_of, seldom_pretended, state
 from torch import Tensor
 
 from grokbench.conformance import CheckOutcome, kinds
@@ -113,27 +113,30 @@ def plugged(name: str, **changes: object) -> RunSpec:
     return dataclasses.replace(a_run(), softmax=f"{ME}:{name}", **changes)  # type: ignore[arg-type]
 
 
-def trained(*runs: RunSpec, epochs: int = 2) -> list[Tensor]:
-    ensemble = ensemble_of(runs)
+def trained(*runs: RunSpec, epochs: int = 2, device: torch.device = CPU, slots: int | None = None) -> list[Tensor]:
+    ensemble = ensemble_of(runs, device, slots)
     for _ in range(epochs):
         ensemble.epoch()
     return [state(ensemble, slot) for slot in range(len(runs))]
 
 
-def test_our_own_functions_plugged_in_train_alike() -> None:
-    ours, theirs = trained(a_run()), trained(plugged("OURS"))
-    assert torch.equal(ours[0], theirs[0])
+def test_our_own_functions_plugged_in_train_alike(device: torch.device) -> None:
+    run = a_run(TINY, p=5)
+    ours, theirs = (trained(r, device=device)[0] for r in (run, dataclasses.replace(run, softmax=f"{ME}:OURS")))
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(
     ("name", "at_once"), [("Tempered", True), ("RowsOnly", False), ("Mixes", False), ("Draws", False)]
 )
-def test_bits_do_not_depend_on_the_company(name: str, at_once: bool) -> None:
+@seldom_pretended
+def test_bits_do_not_depend_on_the_company(name: str, at_once: bool, device: torch.device) -> None:
     assert stacked(f"{ME}:{name}", 11) == at_once
-    runs = [plugged(name, replica=r) for r in range(3)]
-    together = trained(*runs)
-    assert torch.equal(trained(runs[1])[0], together[1])
-    assert torch.equal(trained(runs[2], runs[1])[1], together[1])
+    runs = [plugged(name, replica=r, model=TINY) for r in range(3)]
+    slots = 3 if device.type == "cuda" else None
+    together = trained(*runs, device=device)
+    assert torch.equal(trained(runs[1], device=device, slots=slots)[0], together[1])
+    assert torch.equal(trained(runs[2], runs[1], device=device, slots=slots)[1], together[1])
 
 
 def test_settings_reach_it_and_are_part_of_the_run() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from ensembles import seldom_pretended
 from tiny import a_run
 
 from grokbench.engine import sizing
@@ -32,25 +33,36 @@ def store(tmp_path):
     with_leases.close()
 
 
+@pytest.fixture
+def few_slots(monkeypatch):
+    """On a GPU, as few as the tests need."""
+    monkeypatch.setitem(sizing.MOST, "cuda", 4)
+
+
 @pytest.mark.parametrize("fixed", [False, True])
+@seldom_pretended
 def test_records_are_the_same_alone_and_through_slots_that_are_refilled_and_dropped(
-    store, tmp_path, monkeypatch, fixed
+    store, tmp_path, monkeypatch, fixed, device
 ):
+    if device.type == "cuda" and not fixed:
+        pytest.skip("on a GPU, an ensemble always has the same slots")
     runs = [a_run(r, budget=10 + 7 * (r % 3)) for r in range(7)] + [a_run(r, task=1) for r in range(3)]
+    monkeypatch.setitem(sizing.MOST, "cuda", 3)
     with monkeypatch.context() as patch:
         patch.setattr(sizing, "pack_size", lambda run, device: sizing.PackSize(3, fixed, compiled=False))
-        together = Executor(store, "cpu").records(runs)
+        together = Executor(store, device.type).records(runs)
     for run in (runs[0], runs[4], runs[6], runs[9]):
         other = Store(tmp_path / f"{run.digest}.sqlite")
-        alone = Executor(other, "cpu").records([run])[run.digest]
+        alone = Executor(other, device.type).records([run])[run.digest]
         other.close()
         assert alone.time == together[run.digest].time
         assert alone.trace == together[run.digest].trace
 
 
-def test_grok_times_follow_from_the_stored_curves(store):
+@seldom_pretended
+def test_grok_times_follow_from_the_stored_curves(store, device):
     runs = [a_run(r) for r in range(4)]
-    records = Executor(store, "cpu").records(runs)
+    records = Executor(store, device.type).records(runs)
     for run in runs:
         record = records[run.digest]
         assert record.time == grok_time(record.trace, run.criterion)
@@ -94,22 +106,24 @@ def test_a_clock_that_is_set_back_loses_no_run(store):
         assert Executor(store, "cpu", since=later).records([run])[run.digest].finished == later
 
 
-def test_a_run_ends_as_soon_as_its_answer_is_known(store):
+@seldom_pretended
+def test_a_run_ends_as_soon_as_its_answer_is_known(store, device, few_slots):
     run = a_run(hold=2)
-    time = Executor(store, "cpu").records([run])[run.digest].time
+    time = Executor(store, device.type).records([run])[run.digest].time
     assert time.outcome is Outcome.GROKKED
     assert time.epochs == time.sustained + 2 < run.criterion.budget
 
 
-def test_only_a_run_that_used_its_whole_budget_is_censored(store):
+@seldom_pretended
+def test_only_a_run_that_used_its_whole_budget_is_censored(store, device, few_slots):
     run = a_run(optimizer="sgd(lr=0.0)", budget=5)
-    time = Executor(store, "cpu").records([run])[run.digest].time
+    time = Executor(store, device.type).records([run])[run.digest].time
     assert (time.outcome, time.epochs, time.epoch) == (Outcome.CENSORED, 5, None)
 
 
-def test_a_run_whose_loss_leaves_the_finite_numbers_has_diverged(store):
+def test_a_run_whose_loss_leaves_the_finite_numbers_has_diverged(store, device, few_slots):
     sick, healthy = a_run(optimizer="sgd(lr=1e30)"), a_run(optimizer="sgd(lr=0.1)", budget=5)
-    records = Executor(store, "cpu").records([sick, healthy])
+    records = Executor(store, device.type).records([sick, healthy])
     time = records[sick.digest].time
     assert (time.outcome, time.epoch) == (Outcome.DIVERGED, None)
     assert time.epochs < 5
@@ -133,18 +147,20 @@ def test_without_fill_only_what_is_wanted_is_trained(store):
     assert not sharing.progress().running
 
 
-def test_progress_is_reported_after_every_epoch(store):
+@seldom_pretended
+def test_progress_is_reported_after_every_epoch(store, device, few_slots):
     seen = []
     runs = [a_run(r, optimizer="sgd(lr=0.0)", budget=3) for r in range(2)]
-    Executor(store, "cpu", listener=seen.append).records(runs)
+    Executor(store, device.type, listener=seen.append).records(runs)
     assert [(p.wanted, p.done, len(p.running)) for p in seen] == [(2, 0, 2), (2, 0, 2), (2, 2, 0)]
     assert [r.epoch for r in seen[1].running] == [2, 2]
 
 
 @pytest.mark.parametrize("error", [MemoryError("planted"), OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_of_the_machine_is_raised_and_never_data(store, tmp_path, monkeypatch, error):
+@seldom_pretended
+def test_a_failure_of_the_machine_is_raised_and_never_data(store, tmp_path, monkeypatch, error, device, few_slots):
     done, failing, queued = (a_run(r, budget=budget) for r, budget in ((0, 2), (1, 6), (2, 6)))
-    executor = Executor(store, "cpu")
+    executor = Executor(store, device.type)
     executor.need([done, failing, queued])
     executor.records([done])
     step = Ensemble._step
@@ -165,7 +181,7 @@ def test_a_failure_of_the_machine_is_raised_and_never_data(store, tmp_path, monk
     second.close()
     after = executor.records([failing, queued])
     other = Store(tmp_path / "other.sqlite")
-    undisturbed = Executor(other, "cpu").records([failing, queued])
+    undisturbed = Executor(other, device.type).records([failing, queued])
     other.close()
     assert all(after[d].trace == undisturbed[d].trace for d in undisturbed)
 
@@ -241,9 +257,9 @@ def test_an_optimizer_that_cannot_be_made_is_refused_each_time_it_is_asked_for(s
             executor.records([a_run(0, "plugins:RaisesAtOnce"), a_run(1, "plugins:RaisesAtOnce")])
 
 
-def test_a_plug_in_that_cannot_bear_what_is_not_finite_has_diverged(store):
+def test_a_plug_in_that_cannot_bear_what_is_not_finite_has_diverged(store, device, few_slots):
     run = a_run(0, "plugins:Fragile(lr=1e30)")
-    assert Executor(store, "cpu").records([run])[run.digest].time.outcome is Outcome.DIVERGED
+    assert Executor(store, device.type).records([run])[run.digest].time.outcome is Outcome.DIVERGED
 
 
 def test_an_unknown_device_is_refused(store):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ensembles import seldom_pretended
 from tiny import a_run
 
+from grokbench.engine import sizing
 from grokbench.numerics.frame import state
 from grokbench.optim.trial import plugged
 from grokbench.records.store import Store
@@ -23,9 +25,9 @@ from grokbench.training.trainer import Trainer
         ("plugins:Exits", "Exits failed at step 1: SystemExit"),
     ],
 )
-def test_a_plugin_that_cannot_work_is_refused_before_the_baseline_is_trained(text, message, tmp_path):
+def test_a_plugin_that_cannot_work_is_refused_before_the_baseline_is_trained(text, message, tmp_path, device):
     with Store(tmp_path / "store.sqlite") as store:
-        trainer = Trainer(store, "cpu", 1)
+        trainer = Trainer(store, device.type, 1)
         runs = [a_run(0), a_run(0, text)]
         before = state()
         with pytest.raises(UsageError, match=message):
@@ -34,13 +36,15 @@ def test_a_plugin_that_cannot_work_is_refused_before_the_baseline_is_trained(tex
         assert not store.known(run.digest for run in runs)
 
 
-def test_the_trial_changes_no_numbers(tmp_path):
+@seldom_pretended
+def test_the_trial_changes_no_numbers(tmp_path, device, monkeypatch):
+    monkeypatch.setitem(sizing.MOST, "cuda", 2)
     run = a_run(0, "plugins:Noisy(lr=0.01)", budget=3)
     records = []
     for name in ("one", "two"):
         with Store(tmp_path / name) as store:
             torch.manual_seed(0)
-            trainer = Trainer(store, "cpu", 1)
+            trainer = Trainer(store, device.type, 1)
             if name == "two":
                 trainer._tried = set(plugged([run]))  # no trial
             drawn = torch.get_rng_state()
