@@ -34,12 +34,20 @@ LINE = 64  # bytes of a processor's cache line
 CLOSE = 1e-3  # how far a trial's weights may be from those of modules one by one, as a share of their way
 
 
-def ensemble(run: RunSpec, slots: int, device: torch.device, *, compile: bool = False, threads: int = 1) -> Ensemble:
-    """Empty slots for runs of the shape of `run`, whatever its model."""
+def ensemble(
+    run: RunSpec,
+    slots: int,
+    device: torch.device,
+    *,
+    compile: bool = False,
+    threads: int = 1,
+    graphs: bool = True,
+) -> Ensemble:
+    """Empty slots for runs of the shape of `run`, whatever its model; for the rest see `Ensemble`."""
     kind = Ensemble
     if isinstance(run.model, ModuleSpec):
         kind = ModuleEnsemble if obstacle(run, device) else VmappedEnsemble
-    return kind(run, slots, device, compile=compile, threads=threads)
+    return kind(run, slots, device, compile=compile, threads=threads, graphs=graphs)
 
 
 def obstacle(run: RunSpec, device: torch.device) -> str | None:
@@ -143,11 +151,8 @@ def _trained(kind: type[Ensemble], runs: Sequence[RunSpec], device: torch.device
 
 def _rest(module: nn.Module) -> bytes:
     """All that a module holds besides the values of its parameters and buffers."""
-    bare = copy.deepcopy(module)
-    for part in bare.modules():
-        for tensors in (part._parameters, part._buffers):
-            for name in tensors:
-                tensors[name] = None
+    tensors = [*module.parameters(), *module.buffers()]
+    bare = copy.deepcopy(module, {id(tensor): "a tensor" for tensor in tensors})  # which are not copied
     return pickle.dumps(bare.train())
 
 

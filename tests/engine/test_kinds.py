@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ensembles import CPU, PLAIN, PLUG_IN, a_run, state
+from ensembles import CPU, DEVICES, PLAIN, PLUG_IN, a_run, state
 
 from grokbench.engine import kinds
 from grokbench.engine.ensemble import Ensemble
@@ -105,6 +105,17 @@ def test_it_trains_as_one_by_one(model: str) -> None:
     for slot in range(2):
         plain = other.weights(slot)
         assert all(torch.allclose(w, plain[name], rtol=1e-9, atol=1e-11) for name, w in one.weights(slot).items())
+
+
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
+def test_it_is_used_on_a_gpu(device: torch.device) -> None:
+    run = run_of("modules:Dense", optimizer=optimizer("muon(filter='orthograd')"))
+    runs = [dataclasses.replace(run, replica=r) for r in range(2)]
+    stack, lone = loaded(ensemble(run, 2, device), *runs), loaded(ensemble(run, 2, device), runs[1])
+    assert isinstance(stack, VmappedEnsemble)
+    for _ in range(2):
+        assert stack.epoch().train_loss[1] == lone.epoch().train_loss[0]
+    assert torch.equal(state(stack, 1), state(lone, 0))
 
 
 def test_a_run_that_diverges_leaves_the_others_alone() -> None:
