@@ -103,3 +103,14 @@ def test_in_one_thread_company_changes_no_bit_of_an_operation(operation):
         together = function(x, y)
         for chosen in ([0], [6], [2, 5], [1, 3, 4]):
             assert torch.equal(function(x[chosen], y[chosen]), together[chosen])
+
+
+def test_foreign_code_on_a_gpu_takes_deterministic_operations() -> None:
+    on = torch.are_deterministic_algorithms_enabled
+    with repeatable(torch.device("cpu")):
+        assert not on()
+    with pytest.raises(RuntimeError, match="no luck"), repeatable(torch.device("cuda")):
+        assert on()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        raise RuntimeError("no luck")
+    assert not on()
