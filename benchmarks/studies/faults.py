@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 import tempfile
 import time
@@ -64,6 +65,9 @@ GIVEN = {
     "emerging_optimizers.legacy_soap:REKLS": "lr=0.001",
     "emerging_optimizers.legacy_soap:SOAP": "lr=0.001",
     "emerging_optimizers.legacy_soap:StackedSoap": "lr=0.001",
+    **{f"bitsandbytes.optim:{name}": "lr=0.1, momentum=0.9" for name in ("LARS", "LARS32bit", "LARS8bit")},
+    **{f"bitsandbytes.optim:{name}": "lr=0.1, momentum=0.9" for name in ("SGD", "SGD32bit", "SGD8bit")},
+    "bitsandbytes.optim:PytorchLARS": "lr=0.1, momentum=0.9",
 }
 # To be derived from.
 BASES = ("SingleMomentumOptimizer", "TwoMomentsOptimizer", "OrthogonalizedOptimizer", "PSGDBase", "SOAPBase")
@@ -202,6 +206,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="these alone")
     options = parser.parse_args()
     sys.path.insert(0, str(TESTS))
+    # As they are written: heavyball compiles its steps anew for every setting, which takes minutes.
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
     if options.study in ("sound", "real"):
         Elsewhere.started()
     go(options.study, options.names)
