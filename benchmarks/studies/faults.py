@@ -1,30 +1,37 @@
-"""What `check` and `gate` find in the corpus of planted faults, and whether they have anything against a sound twin.
+"""What `check` and `gate` find in the corpus of planted faults, in sound twins, and in the classes of public libraries.
 
     python benchmarks/studies/faults.py check [KIND …]
     python benchmarks/studies/faults.py sound [SPEC …]
     python benchmarks/studies/faults.py gate [KIND …]
+    python benchmarks/studies/faults.py real [SPEC …]
 
 Each adds a line to its file of benchmarks/records/ for what is not in it yet, so it can be interrupted. `check`
 (corpus_check.txt) has the check of the pair's row, as the test of the corpus has it, for `Faulty`. `sound` (sound.txt)
 makes all checks of every `Sound` twin, of the built-in optimizers and of torch.optim's, and keeps what breaks. `gate`
 (corpus_gate.txt) has the sound twin as the baseline and the faulty one as the candidate, with the settings they have by
-default, in an easy task that both Adam and SGD learn.
+default, in an easy task that both Adam and SGD learn. `real` (conformance.txt) makes all checks of those of `LIBRARIES`
+that are installed, and `all` in its second column means that a class takes all parameters, `matrices` those alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
 
 from grokbench import gates
+from grokbench.cli import prints
 from grokbench.cli.check import expand
 from grokbench.conformance import CheckOutcome, conformance, examine
 from grokbench.conformance.elsewhere import Elsewhere
+from grokbench.conformance.training import MATRICES as MATRICES_ALONE
 from grokbench.spec import UsageError, registry
 
 RECORDS, TESTS = Path(__file__).parents[1] / "records", Path(__file__).parents[2] / "tests"
@@ -33,6 +40,37 @@ RECORDS, TESTS = Path(__file__).parents[1] / "records", Path(__file__).parents[2
 TASK, MODEL, BUDGET, PAIRS = "sparse_parity(k=3, n=10)", "mlp(width=32)", 60, 8
 MATRICES = ("torch.optim:Muon(parameters='matrices')",)
 NOT_TRAINED = ("torch.optim:LBFGS", "torch.optim:SparseAdam", "torch.optim:Muon")  # see the page `check`
+
+LIBRARIES = (
+    "torch.optim:*",
+    "schedulefree:*",
+    "prodigyopt:*",
+    "lion_pytorch:*",
+    "bitsandbytes.optim:*",
+    "muon:*",
+    "optimuon:*",
+    "heavyball:*",
+    "pytorch_optimizer:*",
+    "emerging_optimizers.scalar_optimizers:*",
+    "emerging_optimizers.orthogonalized_optimizers:*",
+    "emerging_optimizers.riemannian_optimizers:*",
+    "emerging_optimizers.psgd:*",
+    "emerging_optimizers.legacy_soap:*",
+)
+FIRST = 40  # of a library, by name; pytorch_optimizer has 133
+# What has no default.
+GIVEN = {
+    "emerging_optimizers.orthogonalized_optimizers:AdaptiveMuon": "lr=0.001, momentum=0.95, weight_decay=0.01",
+    "emerging_optimizers.orthogonalized_optimizers:MuonHyperball": "hyperball_radius=1.0",
+    "emerging_optimizers.legacy_soap:REKLS": "lr=0.001",
+    "emerging_optimizers.legacy_soap:SOAP": "lr=0.001",
+    "emerging_optimizers.legacy_soap:StackedSoap": "lr=0.001",
+    **{f"bitsandbytes.optim:{name}": "lr=0.1, momentum=0.9" for name in ("LARS", "LARS32bit", "LARS8bit")},
+    **{f"bitsandbytes.optim:{name}": "lr=0.1, momentum=0.9" for name in ("SGD", "SGD32bit", "SGD8bit")},
+    "bitsandbytes.optim:PytorchLARS": "lr=0.1, momentum=0.9",
+}
+# To be derived from.
+BASES = ("SingleMomentumOptimizer", "TwoMomentsOptimizer", "OrthogonalizedOptimizer", "PSGDBase", "SOAPBase")
 
 
 def kinds() -> list[str]:
@@ -68,6 +106,44 @@ def alarms(text: str) -> str:
     return f"{time.process_time() - began:.0f} s | {'; '.join(broken)}"
 
 
+def real_ones() -> list[str]:
+    """Optimizer classes of libraries that are installed here."""
+    found = []
+    for library in LIBRARIES:
+        if importlib.util.find_spec(library.split(".")[0].split(":")[0]):
+            found += [name for name in expand(library) if not name.endswith(BASES)][:FIRST]
+    return found
+
+
+def examined(text: str) -> str:
+    """All that is said of a class in short, with the version of its library."""
+    began = time.process_time()
+    given = f"{text}({GIVEN[text]})" if text in GIVEN else text
+    with prints.kept():
+        found = {f.check: f for f in conformance(registry.parse(given))}
+        taken = "all"
+        if MATRICES_ALONE in found["runs"].text:
+            taken = "matrices"
+            found = {f.check: f for f in conformance(registry.optimizer(given, parameters="matrices"))}
+    broken = [f"{f.check}: {f.text}" for f in found.values() if f.outcome is CheckOutcome.BREAKS]
+    said = [
+        found[name].text.removeprefix("the steps of ").partition(", to ")[0]
+        if name in found and found[name].outcome is not CheckOutcome.SKIPPED
+        else "–"
+        for name in ("rule", "weight decay")
+    ]
+    spent = f"{time.process_time() - began:.0f} s"
+    return " | ".join([_version(text), taken, spent, *said, "; ".join(broken)])
+
+
+def _version(text: str) -> str:
+    top = text.split(":")[0].split(".")[0]
+    names = metadata.packages_distributions().get(top)
+    if names:
+        return f"{names[0]} {metadata.version(names[0])}"
+    return f"{top} {importlib.import_module(top).__version__}"  # a checkout
+
+
 def gated(kind: str) -> str:
     """How a gate ends in which the sound twin is the baseline."""
     began = time.process_time()
@@ -95,6 +171,12 @@ def gated(kind: str) -> str:
 STUDIES: dict[str, tuple[str, Callable[[], list[str]], Callable[[str], str], str]] = {
     "check": ("corpus_check.txt", kinds, checked, "pair | check | outcome | text"),
     "sound": ("sound.txt", sound_ones, alarms, "optimizer | processor time of all checks | what breaks"),
+    "real": (
+        "conformance.txt",
+        real_ones,
+        examined,
+        "optimizer | library | takes | processor time of all checks | rule | weight decay | what breaks",
+    ),
     "gate": (
         "corpus_gate.txt",
         kinds,
@@ -124,7 +206,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="these alone")
     options = parser.parse_args()
     sys.path.insert(0, str(TESTS))
-    if options.study == "sound":
+    # As they are written: heavyball compiles its steps anew for every setting, which takes minutes.
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    if options.study in ("sound", "real"):
         Elsewhere.started()
     go(options.study, options.names)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -13,22 +14,28 @@ import torch
 from torch import Tensor
 
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
-from grokbench.conformance.rig import noise, trajectory, weights
+from grokbench.conformance.rig import SLICES, noise, trajectory, walk, weights
+from grokbench.models.transformer import placed, row_size
 from grokbench.spec import OptimizerSpec, UsageError, registry
-
-Result = Callable[[OptimizerSpec, float, int], Tensor | None]
-"""From an optimizer, the scale of its gradients and a number of steps to the weights, None if that does not work."""
 
 # Ordinary gradients; such that a stabilising ε is felt; such that clipping is.
 SCALES = (0.1, 1e-8, 100.0)
+MIXED = 0.0  # stands for ordinary gradients of some parameters and small ones of the others
 STEPS, MANY_STEPS = 12, 120  # at first; for what acts late, or seldom
+# A square, a tall and a wide matrix that are hidden, one that is not, and a vector: fewer than the models have, since
+# a knob that does nothing takes hundreds of runs to show it. In each kind of the mixed gradients some are small.
+FEW = placed(
+    (s.name, s.shape, s.hidden)
+    for s in SLICES
+    if s.name.endswith(("query.weight", "up.weight", "down.weight", "embedding.weight")) or s.name == "norm.weight"
+)
 # Names of knobs that may be large: rates, ε, decay. Any other number in [0, 1) is taken as a share, as a momentum is,
 # and so is one of at least a half, whatever its name: a decay_rate of 0.9 is a share.
 SCALE_LIKE = re.compile(r"lr|rate|eps|decay|\bwd\b|l2", re.I)
 LARGE_SHARE = 0.5
 # Switches of torch's own that act on speed, or on what may be done with the graph.
 SPEED = ("foreach", "fused", "capturable", "differentiable")
-FEW = 2  # values to try of what changes nothing at first
+TRIES = 2  # values to try of what changes nothing at first
 
 
 def none_dead(spec: OptimizerSpec) -> Seen:
@@ -46,16 +53,7 @@ def none_dead(spec: OptimizerSpec) -> Seen:
         if unseen:
             return Seen(unseen, CheckOutcome.SAID)
         raise NotApplicableError("it has no hyperparameter that is a number or a switch")
-    kept: dict[tuple[str, float, int], Tensor | None] = {}
-    precision = _precision(spec)
-
-    def result(changed: OptimizerSpec, scale: float, steps: int) -> Tensor | None:
-        key = str(changed), scale, steps
-        if key not in kept:
-            kept[key] = _weights_after(changed, scale, steps, precision)
-        return kept[key]
-
-    dead, stuck, joint = dead_knobs(spec, values, result)
+    dead, stuck, joint = _Search(spec, values).found()
     notes = [f"{name} only together with {other}" for name, other in joint.items()]
     notes += [f"no other value of {name} was accepted" for name in stuck]
     notes += [unseen] if unseen else []
@@ -101,17 +99,6 @@ def _precision(spec: OptimizerSpec) -> torch.dtype:
     except UsageError:
         return torch.float32
     return torch.float64
-
-
-def _weights_after(spec: OptimizerSpec, scale: float, steps: int, dtype: torch.dtype) -> Tensor | None:
-    """(E, P) the weights after these steps; None where they are not finite, or the values are refused."""
-    try:
-        # Once more from its text, which checks the values of a built-in optimizer.
-        checked = registry.parse(str(spec))
-        end = trajectory(checked, noise(steps, 1, scale), steps, weights(1), dtype)[-1]
-    except UsageError:
-        return None
-    return end if end.isfinite().all() else None
 
 
 def knobs(spec: OptimizerSpec) -> dict[str, object]:
@@ -164,111 +151,135 @@ def variations(name: str, value: Any) -> Iterator[Any]:
         yield from (v for v in (value / 2, 0.1, *close, *large, 1e-3, 0.9) if v != value)
 
 
-def dead_knobs(
-    spec: OptimizerSpec, values: Mapping[str, Any], result: Result
-) -> tuple[list[str], list[str], dict[str, str]]:
-    """Knobs that change nothing; those that take no other value; those that act once another is changed, with it.
+class Course:
+    """The weights after each step of an optimizer, computed as far as they are asked for."""
+
+    def __init__(self, states: Iterator[Tensor]) -> None:
+        self._states, self._seen = states, list[Tensor]()
+
+    def at(self, step: int) -> Tensor | None:
+        """(E, P) the weights after so many steps; None where they are not finite, or the optimizer fails."""
+        try:
+            while len(self._seen) <= step:
+                self._seen.append(next(self._states))
+        except (UsageError, StopIteration):
+            return None
+        return self._seen[step] if self._seen[step].isfinite().all() else None
+
+    def parts_from(self, other: Course, steps: int) -> bool | None:
+        """Whether it has other weights within these steps; None where one of the two does not get as far."""
+        for step in range(1, steps + 1):
+            one, two = self.at(step), other.at(step)
+            if one is None or two is None:
+                return None
+            if not torch.equal(one, two):
+                return True
+        return False
+
+
+class _Search:
+    """For the knobs of an optimizer that change nothing.
 
     values: of the knobs, and of the switches and Nones beside which they might act.
     """
-    plain = {scale: result(spec, scale, STEPS) for scale in SCALES}
-    dead: list[str] = []
-    stuck: list[str] = []
-    joint: dict[str, str] = {}
-    for name, value in values.items():
-        if not _is_knob(value):
-            continue
-        if isinstance(value, list | tuple) and len(value) > 1:
-            silent = [i for i in range(len(value)) if _entry_is_dead(spec, name, value, i, result, plain)]
-            if silent and len(silent) < len(value):
-                dead += [f"{name}[{i}]" for i in silent]
+
+    def __init__(self, spec: OptimizerSpec, values: Mapping[str, Any]) -> None:
+        self.spec, self.values, self.dtype = spec, values, _precision(spec)
+        self._courses: dict[tuple[OptimizerSpec, float], Course] = {}
+
+    def found(self) -> tuple[list[str], list[str], dict[str, str]]:
+        """Knobs that change nothing; those that take no other value; those that act beside another one, with it."""
+        dead: list[str] = []
+        stuck: list[str] = []
+        joint: dict[str, str] = {}
+        for name, value in self.values.items():
+            if not _is_knob(value):
                 continue
-        tried = False
-        for other in variations(name, value):
-            tried, acts = _acts(spec, name, other, result, plain, tried)
-            if acts:
-                break
-        else:
-            if not tried:
+            if isinstance(value, list | tuple) and len(value) > 1:
+                silent = [i for i in range(len(value)) if self._is_dead(name, value, i)]
+                if silent and len(silent) < len(value):
+                    dead += [f"{name}[{i}]" for i in silent]
+                    continue
+            acts = self._acts(self.spec, name, variations(name, value), SCALES, STEPS)
+            if acts is None:
                 stuck.append(name)
-            elif partner := _late(spec, name, value, result) or _beside(spec, name, values, result):
-                joint |= {name: partner} if partner != name else {}
-            else:
-                dead.append(name)
-    return dead, stuck, joint
+            elif not acts:
+                if partner := self._late(name, variations(name, value)) or self._beside(name):
+                    joint |= {name: partner} if partner != name else {}
+                else:
+                    dead.append(name)
+        return dead, stuck, joint
+
+    def _acts(
+        self, spec: OptimizerSpec, name: str, others: Iterable[Any], scales: Iterable[float], steps: int
+    ) -> bool | None:
+        """Whether any of these values changes the weights at any scale; None if none is accepted."""
+        plain = [(scale, before) for scale in scales if (before := self._course(spec, scale)).at(steps) is not None]
+        seen = None
+        for other in others:
+            changed = _with(spec, name, other)
+            for scale, before in plain if changed else ():
+                assert changed
+                parted = self._course(changed, scale).parts_from(before, steps)
+                if parted:
+                    return True
+                seen = parted if seen is None else seen
+        return seen
+
+    def _course(self, spec: OptimizerSpec, scale: float) -> Course:
+        key = spec, scale
+        if key not in self._courses:
+            self._courses[key] = Course(_weights_of(spec, scale, self.dtype))
+        return self._courses[key]
+
+    def _is_dead(self, name: str, value: Any, place: int) -> bool:
+        """Whether other numbers in this place of a row are accepted and change nothing, at first or later."""
+        rows = [(*value[:place], other, *value[place + 1 :]) for other in variations(name, value[place])]
+        return self._acts(self.spec, name, rows, SCALES, STEPS) is False and not self._late(name, rows)
+
+    def _late(self, name: str, others: Iterable[Any]) -> str | None:
+        """Its own name if the knob acts after many steps."""
+        late = self._acts(self.spec, name, islice(others, TRIES), SCALES[:1], MANY_STEPS)
+        return name if late else None
+
+    def _beside(self, name: str) -> str | None:
+        """The first other knob beside whose other value this one acts, without decay if there is none, or with it."""
+        partner = self._jointly(self.spec, name, self.values)
+        decaying = _with(self.spec, "weight_decay", 0.1) if self.values.get("weight_decay") == 0 else None
+        if partner is None and decaying:
+            partner = self._jointly(decaying, name, {**self.values, "weight_decay": 0.1})
+            return partner and f"{partner} and weight_decay"
+        return partner
+
+    def _jointly(self, spec: OptimizerSpec, name: str, values: Mapping[str, Any]) -> str | None:
+        """The first other knob beside whose other value this one acts."""
+        for partner, value in values.items():
+            if partner == name:
+                continue
+            for moved in variations(partner, value):
+                context = _with(spec, partner, moved)
+                if context and self._course(context, MIXED).at(STEPS) is not None:
+                    if self._acts(context, name, islice(variations(name, values[name]), TRIES), (MIXED,), STEPS):
+                        return partner
+                    break  # one accepted value of a partner is enough
+        return None
 
 
-def _entry_is_dead(
-    spec: OptimizerSpec, name: str, value: Any, place: int, result: Result, plain: Mapping[float, Tensor | None]
-) -> bool:
-    """Whether other numbers in this place of a row are accepted and change nothing, at first or after many steps."""
-    rows = [(*value[:place], other, *value[place + 1 :]) for other in variations(name, value[place])]
-    tried = False
-    for row in rows:
-        tried, acts = _acts(spec, name, row, result, plain, tried)
-        if acts:
-            return False
-    if not tried:
-        return False
-    many = {SCALES[0]: result(spec, SCALES[0], MANY_STEPS)}
-    return not any(_acts(spec, name, row, result, many, False, MANY_STEPS)[1] for row in rows[:FEW])
+def _weights_of(spec: OptimizerSpec, scale: float, dtype: torch.dtype) -> Iterator[Tensor]:
+    """The weights step by step, on few parameters. Raises `UsageError` for values that are refused."""
+    if spec.name in registry.BUILT_IN:
+        spec = registry.parse(str(spec))  # which checks them
+    gradients = _gradients(scale)
+    yield from walk(spec, gradients, MANY_STEPS, weights(1)[:, : gradients.shape[-1]], dtype, slices=FEW)
 
 
-def _acts(
-    spec: OptimizerSpec,
-    name: str,
-    other: Any,
-    result: Result,
-    plain: Mapping[float, Tensor | None],
-    tried: bool,
-    steps: int = STEPS,
-) -> tuple[bool, bool]:
-    """Whether any value was accepted so far, and whether this one changes the weights at any scale."""
-    changed = _with(spec, name, other)
-    for scale, before in plain.items():
-        after = result(changed, scale, steps) if changed and before is not None else None
-        if before is not None and after is not None:
-            tried = True
-            if not bool((before == after).all()):
-                return tried, True
-    return tried, False
-
-
-def _late(spec: OptimizerSpec, name: str, value: Any, result: Result) -> str | None:
-    """Its own name if the knob acts after many steps."""
-    plain = {SCALES[0]: result(spec, SCALES[0], MANY_STEPS)}
-    late = any(
-        _acts(spec, name, other, result, plain, False, MANY_STEPS)[1] for other in islice(variations(name, value), FEW)
-    )
-    return name if late else None
-
-
-def _beside(spec: OptimizerSpec, name: str, values: Mapping[str, Any], result: Result) -> str | None:
-    """The first other knob beside whose other value this one acts; if there is decay to act on, beside that, too."""
-    partner = _jointly(spec, name, values, result)
-    if partner is None and values.get("weight_decay") == 0 and (decaying := _with(spec, "weight_decay", 0.1)):
-        partner = _jointly(decaying, name, {**values, "weight_decay": 0.1}, result)
-        return partner and f"{partner} and weight_decay"
-    return partner
-
-
-def _jointly(spec: OptimizerSpec, name: str, values: Mapping[str, Any], result: Result) -> str | None:
-    """The first other knob beside whose other value this one acts."""
-    for partner, value in values.items():
-        if partner == name:
-            continue
-        for moved in variations(partner, value):
-            context = _with(spec, partner, moved)
-            plain = {scale: result(context, scale, STEPS) for scale in SCALES[:2]} if context else {}
-            if any(before is not None for before in plain.values()):
-                assert context
-                if any(
-                    _acts(context, name, v, result, plain, False)[1]
-                    for v in islice(variations(name, values[name]), FEW)
-                ):
-                    return partner
-                break  # one accepted value of a partner is enough
-    return None
+@functools.lru_cache(maxsize=len(SCALES) + 1)
+def _gradients(scale: float) -> Tensor:
+    """(steps, 1, P) for the few parameters."""
+    sizes = torch.full((row_size(FEW),), scale or SCALES[0], dtype=torch.float64)
+    for s in FEW[1::2] if scale == MIXED else ():
+        sizes[s.offset : s.offset + s.size] = SCALES[1]
+    return noise(MANY_STEPS, 1, 1.0)[..., : len(sizes)] * sizes
 
 
 def _with(spec: OptimizerSpec, name: str, value: Any) -> OptimizerSpec | None:

@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from grokbench.conformance.knobs import numeric
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
 from grokbench.conformance.rig import Replica, noise, same
 from grokbench.spec import OptimizerSpec, UsageError, registry
@@ -108,7 +109,37 @@ def _as_tensor(spec: OptimizerSpec, rows: Tensor) -> list[str]:
     unchanged = [group["lr"] for group in number.optimizer.param_groups] == given
     if unchanged and any(abs(a - b) > 1e-6 * abs(b) for a, b in zip(after, given, strict=True)):
         raise ConformanceError("it writes into a rate that is a tensor")
+    _filled(tensor, rows, "a tensor that is set as the rate in param_groups")
+    if not numeric(dict(spec.hyperparameters).get("lr")):
+        return []
+    try:
+        made = Replica(spec, tiny=True, lr=torch.tensor(float(spec["lr"])))
+        for row in rows[:BEFORE]:
+            made.give(row)
+            made.step()
+    except UsageError as error:
+        return [f"it is not made with a rate that is a tensor: {str(error).splitlines()[0]}"]
+    _filled(made, rows, "a tensor that it is given as the rate")
     return []
+
+
+def _filled(one: Replica, rows: Tensor, what: str) -> None:
+    """Raises `ConformanceError` where weights still move once a rate that is a tensor is filled with 0.
+
+    So schedulers of torch's set such a rate, and a step that is compiled or recorded knows no other one.
+    """
+    stop(one, "weight_decay")
+    rates = [group["lr"] for group in one.optimizer.param_groups if isinstance(group["lr"], Tensor)]
+    if len(rates) < len(one.optimizer.param_groups):
+        return  # it keeps numbers
+    for lr in rates:
+        lr.fill_(0.0)
+    begin = [p.detach().clone() for p in one.parameters]
+    for row in rows[:AFTER]:
+        one.give(row)
+        one.step()
+    if not all(same(p, old) for p, old in zip(one.parameters, begin, strict=True)):
+        raise ConformanceError(f"{what} is filled with 0, and weights still move: is it read once?")
 
 
 def _scheduled(spec: OptimizerSpec, rows: Tensor) -> list[str]:

@@ -5,9 +5,10 @@ Shapes: E replicas, P parameters of a replica.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from grokbench.conformance.outcome import ConformanceError
-from grokbench.models.transformer import Stack, layout, row_size
+from grokbench.models.transformer import Slice, Stack, layout, row_size
 from grokbench.optim.adapter import build, framed, two_modes
 from grokbench.optim.stack import Optimizer
 from grokbench.spec import GrokCriterion, ModelSpec, OptimizerSpec, RunSpec, UsageError, task
@@ -29,15 +30,9 @@ SIZE = row_size(SLICES)
 REPLICAS = 3
 STEPS = 12  # so that what happens in every tenth step happens once
 
-# Of a tiny replica: a square, a tall and a wide matrix, and a vector, with sides of a fourth.
+# Of a tiny replica: a tall and a wide matrix, and a vector, with sides of a fourth.
 SHRUNK = 4
-FEW_PLACES = (
-    "layers.0.attention.query.weight",
-    "layers.0.attention.output.weight",
-    "layers.0.feed_forward.up.weight",
-    "layers.0.feed_forward.down.weight",
-    "norm.weight",
-)
+FEW_PLACES = ("layers.0.feed_forward.up.weight", "layers.0.feed_forward.down.weight", "norm.weight")
 
 Named = list[tuple[str, nn.Parameter]]
 Gradient = Callable[[int, Tensor], Tensor]
@@ -51,10 +46,15 @@ def run_of(spec: OptimizerSpec, replica: int = 0) -> RunSpec:
 
 def noise(steps: int = STEPS, replicas: int = REPLICAS, scale: float = 0.1, seed: int = 0) -> Tensor:
     """(steps, E, P) float64 gradients with a mean of their own for every parameter, and the same for every call."""
+    return scale * _drawn(steps, replicas, seed)
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn(steps: int, replicas: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     mean = torch.randn(1, replicas, SIZE, generator=generator, dtype=torch.float64)
     spread = torch.randn(steps, replicas, SIZE, generator=generator, dtype=torch.float64)
-    return scale * (mean + spread) / 2**0.5
+    return (mean + spread) / 2**0.5
 
 
 def weights(replicas: int = REPLICAS, seed: int = 1) -> Tensor:
@@ -75,35 +75,47 @@ def trajectory(
 
     untouched: raise `ConformanceError` if the gradients are written to.
     """
+    return torch.stack(list(walk(spec, gradient, steps, start, dtype, untouched)))
+
+
+def walk(
+    spec: OptimizerSpec,
+    gradient: Tensor | Gradient,
+    steps: int,
+    start: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    untouched: bool = False,
+    slices: tuple[Slice, ...] = SLICES,
+) -> Iterator[Tensor]:
+    """The weights of a trajectory one by one, so that it can end early. slices: the parameters of a replica."""
     start = weights() if start is None else start
-    stack = Stack(SLICES, start.to(dtype, copy=True))
+    stack = Stack(slices, start.to(dtype, copy=True))
     optimizer = Optimizer(spec, stack)
     for slot in range(len(start)):
         optimizer.load(slot, run_of(spec, slot))
-    states = [stack.flat.clone()]
+    yield stack.flat.clone()
     for t in range(steps):
         given = gradient(t, stack.flat) if callable(gradient) else gradient[t].to(dtype, copy=True)
-        kept = given.clone()
-        optimizer.step(Stack(SLICES, given))
+        kept = given.clone() if untouched else given
+        optimizer.step(Stack(slices, given))
         if untouched and not same(kept, given):
             raise ConformanceError(f"step {t + 1} writes into the gradients")
-        states.append(stack.flat.clone())
-    return torch.stack(states)
+        yield stack.flat.clone()
 
 
 def same(a: Tensor, b: Tensor) -> bool:
     """Bit-equality; NaN equals NaN."""
-    return a.shape == b.shape and bool(torch.equal(a.nan_to_num(7e77), b.nan_to_num(7e77)))
+    return a.shape == b.shape and (torch.equal(a, b) or torch.equal(a.nan_to_num(7e77), b.nan_to_num(7e77)))
 
 
 class Replica:
     """One replica under the plug-in itself: named parameters (float32), and its optimizer of them.
 
     A row (P,) holds a number for each element of each parameter, in their order. tiny: few parameters and small ones,
-    for many steps. without: this parameter. Raises `UsageError` for what the plug-in does wrong.
+    for many steps. without: this parameter. other: as in `build`. Raises `UsageError` for what the plug-in does wrong.
     """
 
-    def __init__(self, spec: OptimizerSpec, *, tiny: bool = False, without: str = "") -> None:
+    def __init__(self, spec: OptimizerSpec, *, tiny: bool = False, without: str = "", **other: Any) -> None:
         self.spec, self.count = spec, 0
         chosen = [s for s in SLICES if (s.hidden or not spec.matrices_only) and s.name != without]
         shapes = {s.name: s.shape for s in chosen}
@@ -117,7 +129,7 @@ class Replica:
             (n, nn.Parameter(row[self.places[n]].reshape(shape).clone())) for n, shape in shapes.items()
         ]
         with self._frame():
-            self.optimizer = trained(build(spec, list(self.named)))
+            self.optimizer = trained(build(spec, list(self.named), **other))
 
     @property
     def size(self) -> int:

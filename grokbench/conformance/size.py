@@ -30,6 +30,11 @@ def over_steps(spec: OptimizerSpec) -> Seen:
     sizes = _updates(spec, 0.1, max(AT))
     if wild := [t for t, size in enumerate(sizes, 1) if not math.isfinite(size)]:
         # A loss that falls for ever has no smallest value, so an estimate of the distance to it may well overflow.
+        if step := _overflows(spec):
+            raise ConformanceError(
+                f"not finite from step {step} on, even where gradients are bounded and lead towards zero: "
+                "is anything divided by a power that vanishes?"
+            )
         return Seen(f"not finite from step {wild[0]} on, where every gradient is the same", CheckOutcome.SAID)
     said = ", ".join(f"{sizes[t - 1]:.3g}" for t in AT)
     text = f"root mean square of the updates at steps {', '.join(map(str, AT))}: {said}"
@@ -39,6 +44,19 @@ def over_steps(spec: OptimizerSpec) -> Seen:
         factor, t = max(jumps, key=lambda jump: abs(math.log(max(jump[0], 1e-300))))
         text += f"; they jump, by {factor:.3g} in step {t}" + f", and in {len(jumps) - 1} more" * (len(jumps) > 1)
     return Seen(text, CheckOutcome.SAID)
+
+
+def _overflows(spec: OptimizerSpec) -> int:
+    """The step from which on weights are not finite on the gradients of a bounded loss; 0 if they are."""
+    if spec.name in registry.BUILT_IN:
+        return 0
+    one = Replica(spec, tiny=True)
+    for row in noise(max(AT), 1)[:, 0]:
+        one.pull(row)
+        one.step()
+        if not all(bool(p.isfinite().all()) for p in one.parameters):
+            return one.count
+    return 0
 
 
 def over_scales(spec: OptimizerSpec) -> Seen:

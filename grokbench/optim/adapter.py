@@ -135,9 +135,12 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"] = rate
 
 
-def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-    """The plug-in's own optimizer of these parameters. Raises `UsageError` if it makes something else."""
-    arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED}
+def build(spec: OptimizerSpec, named: list[tuple[str, nn.Parameter]], **other: Any) -> torch.optim.Optimizer:
+    """The plug-in's own optimizer of these parameters. Raises `UsageError` if it makes something else.
+
+    other: settings that no text can have, as a tensor, in place of those of the spec.
+    """
+    arguments = {name: value for name, value in spec.hyperparameters if name not in RESERVED} | other
     make = load(spec.name)
     given.check(spec)
     is_class = inspect.isclass(make) and issubclass(make, torch.optim.Optimizer)

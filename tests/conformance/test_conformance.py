@@ -166,6 +166,17 @@ class LateLoss(Base):
         p.sub_(p.grad * lr * (3.0 if self.count % 20 == 0 else 1.0))
 
 
+class ReadsOnce(Base):
+    """Reads a rate that is a tensor when it is made."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.number = float(lr) if isinstance(lr, torch.Tensor) else None
+
+    def change(self, p, lr):
+        super().change(p, self.number or lr)
+
+
 class WritesLater(Base):
     def change(self, p, lr):
         state = self.state[p]
@@ -208,6 +219,7 @@ def test_good_optimizers_conform(optimizer):
         ("test_conformance:HalfDeaf", "no dead knobs", "changes nothing: betas[1]"),
         ("test_conformance:LateLoss", "state_dict", "saved after 25 steps and loaded into a new one, layers.0"),
         ("test_conformance:WritesLater", "gradients untouched", "step 6 writes into the gradient"),
+        ("test_conformance:ReadsOnce", "live rate", "a tensor that it is given as the rate is filled with 0"),
         ("muon(ns_steps=1)", "spectrum", "not 1.87 at the most"),
         ("torch.optim:Muon(parameters='matrices')", "spectrum", "for gradients of norm 1e-08 the ratio"),
     ],
