@@ -16,18 +16,21 @@ from grokbench.spec import MachineError, UsageError, machine_failed
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: leases are given back, and it is said what is kept.
+    """Let SIGTERM, and SIGHUP as a terminal closes, end a command as Ctrl-C does: leases are given back.
 
-    As the first process of a container, one without a handler would not even end.
+    As the first process of a container, one without a handler would not even end. `nohup` ignores SIGHUP; so it stays.
     """
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        ours = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:
