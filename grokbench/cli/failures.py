@@ -35,7 +35,8 @@ def terminable() -> Iterator[None]:
 
 def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:
     """The exit code and the line for an error that ended a command. trains: the command keeps runs in a store."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    first = str(error).strip().partition("\n")[0]  # torch's go on with advice; --debug shows all
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
     kept = "; finished runs are in the store" if trains else ""
     if isinstance(error, UsageError):
         return USAGE, f"error: {error}"

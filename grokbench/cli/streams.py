@@ -85,6 +85,9 @@ class Output(io.TextIOBase):
     def _is_device(self) -> bool:
         return stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
 
+    def close(self) -> None:
+        """The stream is somebody else's, who may have closed it before this is collected."""
+
     def isatty(self) -> bool:
         return self._stream is not None and self._stream.isatty()
 

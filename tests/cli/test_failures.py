@@ -45,6 +45,10 @@ def fail(error: BaseException):
         (sqlite3.OperationalError("database is locked"), 4, "the machine failed: OperationalError: database is locked"),
         (OSError(28, "No space left on device"), 4, "the machine failed: OSError: [Errno 28] No space left on device"),
         (MemoryError(), 4, "grokbench: the machine failed: MemoryError"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "the machine failed: RuntimeError: D"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), 4, "the machine failed: ImportError"),
+        (RuntimeError("MemoryError: \n\nSet TORCHDYNAMO_VERBOSE=1"), 4, "the machine failed: RuntimeError: MemoryError"),
+        (RuntimeError("mat1 and mat2 shapes"), 4, "grokbench itself failed: RuntimeError: mat1"),
         (ZeroDivisionError("1/0"), 4, "grokbench itself failed: ZeroDivisionError: 1/0; --debug shows where"),
     ],
 )
