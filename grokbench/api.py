@@ -112,7 +112,7 @@ def train(
     with (
         _failing(),
         _watching() as listener,
-        Store(Path(store).absolute()) as opened,
+        Store(Path(store).absolute(), write=None) as opened,
         Trainer(opened, device, threads, since=since, listener=listener) as trainer,
     ):
         records = trainer.train(wanted) if wanted else {}

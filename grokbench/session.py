@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from grokbench.claims import Arm, Audit, Cell, Claim, Setup, cells_of, chosen_from, plugged, pools_of, presets
@@ -107,11 +105,6 @@ def _arms(preset: presets.Preset, texts: Sequence[str]) -> list[Arm]:
     return [Arm(label, spec) for label, spec in zip(labels, specs, strict=True)]
 
 
-def only_read(store: Path) -> bool:
-    """Whether a store is there that may be read and not written: itself, or SQLite's journal beside it."""
-    return store.is_file() and not all(os.access(place, os.W_OK) for place in (store, store.parent))
-
-
 class Session:
     """Answers cases from the store, and trains what is missing there.
 
@@ -130,8 +123,7 @@ class Session:
     ) -> None:
         self._options, self._divided = options, divided
         self.selected = tuple(dict.fromkeys(selected))
-        self._write = write and not only_read(options.store)
-        self.store = Store(options.store, write=self._write)
+        self.store = Store(options.store, write=None if write else False)
         self._trainer = Trainer(
             self.store, options.device, options.threads, divided=divided, since=options.since, listener=listener
         )
@@ -196,9 +188,6 @@ class Session:
     def _train(self, cases: Sequence[Case]) -> None:
         """Train until the cases have their answers, look by look."""
         while missing := self.missing(cases):
-            if not self._write:
-                lacks = f"it lacks {len(missing)} or more of the runs that are asked for"
-                raise UsageError(f"cannot write the store {self.store.path}, and {lacks}")
             coming = () if self._divided else self.missing(self.selected, ahead=True)
             self.records |= self._trainer.train(missing, coming)
 

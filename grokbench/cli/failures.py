@@ -16,23 +16,27 @@ from grokbench.spec import MachineError, UsageError, machine_failed
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: leases are given back, and it is said what is kept.
+    """Let SIGTERM, and SIGHUP as a terminal closes, end a command as Ctrl-C does: leases are given back.
 
-    As the first process of a container, one without a handler would not even end.
+    As the first process of a container, one without a handler would not even end. `nohup` ignores SIGHUP; so it stays.
     """
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        ours = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:
     """The exit code and the line for an error that ended a command. trains: the command keeps runs in a store."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    first = str(error).strip().partition("\n")[0]  # torch's go on with advice; --debug shows all
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
     kept = "; finished runs are in the store" if trains else ""
     if isinstance(error, UsageError):
         return USAGE, f"error: {error}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -67,9 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     options, unknown = parser().parse_known_args(arguments)
     name = f"grokbench {options.command}"
-    if sys.stderr is None:  # it is closed, and nobody is to be told anything
-        sys.stderr = io.StringIO()
-    with failures.terminable(), streams.standard_output(getattr(options, "json", None)) as out:
+    with (
+        failures.terminable(),
+        contextlib.redirect_stderr(streams.Output(sys.stderr)),
+        streams.standard_output(getattr(options, "json", None)) as out,
+    ):
         try:
             if json := getattr(options, "json", None):  # an older one would tell of another run, whatever comes now
                 files.prepare(json, *inputs(options))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import TextIO
@@ -52,25 +54,39 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 class Output(io.TextIOBase):
-    """Standard output for a reader that may go away: what then is written is lost, and no exit code changes by it."""
+    """Standard output or error for a reader that may go away: what then is written is lost, and no exit code changes.
+
+    A terminal that has been closed is one, too.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        try:
+        with self._listened_to():
             if self._stream:
                 self._stream.write(text)
-        except BrokenPipeError:
-            self._lose()
         return len(text)
 
     def flush(self) -> None:
-        try:
+        with self._listened_to():
             if self._stream:
                 self._stream.flush()
-        except BrokenPipeError:
+
+    @contextlib.contextmanager
+    def _listened_to(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not (isinstance(error, BrokenPipeError) or (error.errno == errno.EIO and self._is_device())):
+                raise
             self._lose()
+
+    def _is_device(self) -> bool:
+        return stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
+
+    def close(self) -> None:
+        """The stream is somebody else's, who may have closed it before this is collected."""
 
     def isatty(self) -> bool:
         return self._stream is not None and self._stream.isatty()

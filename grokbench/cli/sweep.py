@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     }
     with (
         progress.watching() as listener,
-        Store(options.store) as store,
+        Store(options.store, write=None) as store,
         Trainer(store, options.device, options.threads, listener=listener) as trainer,
     ):
         records = trainer.train([run for own in runs.values() for run in own])

@@ -8,20 +8,21 @@ is first asked for, ends with this one, and imports plug-ins itself.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import copy
 import functools
 import io
 import os
-import pickle
 import subprocess
 import sys
-from typing import Any, BinaryIO
+from typing import Any
 
 from torch import Tensor
 
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen
 from grokbench.conformance.rig import Replica, noise, same
 from grokbench.spec import MachineError, OptimizerSpec, UsageError, registry
+from grokbench.training import beside
 
 STEPS = 5  # there, and then here
 
@@ -96,42 +97,36 @@ class Elsewhere:
     def asked(spec: OptimizerSpec) -> dict[str, Any]:
         """What these steps give there. Raises `ConformanceError` for what the plug-in does wrong there."""
         process = Elsewhere.started()._process
-        assert process.stdin
-        assert process.stdout
         try:
-            _write(process.stdin, (sys.path, spec))
-            answer = _read(process.stdout)
+            beside.send(process.stdin, (sys.path, spec))
+            answer = beside.receive(process.stdout)
         except (OSError, EOFError) as error:
             Elsewhere.started.cache_clear()
-            code = process.wait()
+            beside.end(process)
+            how = beside.how(code := process.returncode)
             if code < 0:
-                raise MachineError(f"the other process of `grokbench check` was ended by signal {-code}") from error
-            raise ConformanceError(f"it ends another process with exit code {code}") from error
+                raise MachineError(f"the other process of `grokbench check` was ended {how}") from error
+            raise ConformanceError(f"it ends another process {how}") from error
         if isinstance(answer, UsageError):
             raise ConformanceError(f"in another process, {answer}")
         return dict(answer)
 
     def close(self) -> None:
-        if self._process.stdin:
-            self._process.stdin.close()  # it ends at the end of its orders
-        self._process.wait()
+        beside.end(self._process)
 
 
 def serve() -> None:
     """Answer orders on standard input until there are no more."""
-    orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = io.StringIO()  # what plug-ins print, they have printed in the other process, too
-    while True:
-        try:
-            path, spec = _read(orders)
-        except EOFError:
-            return
-        sys.path[:] = path
-        try:
-            _write(answers, _answer(spec))
-        except UsageError as error:
-            _write(answers, UsageError(str(error)))
+    with contextlib.suppress(KeyboardInterrupt):
+        for path, spec in beside.orders():
+            sys.path[:] = path
+            try:
+                beside.send(answers, _answer(spec))
+            except UsageError as error:
+                beside.send(answers, UsageError(str(error)))
 
 
 def _answer(spec: OptimizerSpec) -> dict[str, Any]:
@@ -144,17 +139,3 @@ def _answer(spec: OptimizerSpec) -> dict[str, Any]:
         one.give(row)
         one.step()
     return {"changes": changes, "weights": [p.detach() for p in one.parameters], "state": one.optimizer.state_dict()}
-
-
-def _write(stream: BinaryIO | Any, content: object) -> None:
-    data = pickle.dumps(content)
-    stream.write(len(data).to_bytes(8, "little") + data)
-    stream.flush()
-
-
-def _read(stream: BinaryIO | Any) -> Any:
-    size = stream.read(8)
-    if len(size) < 8:
-        raise EOFError
-    data = stream.read(int.from_bytes(size, "little"))
-    return pickle.loads(data)

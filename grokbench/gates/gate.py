@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -104,8 +105,10 @@ def run(request: Request, listener: Listener | None = None) -> Result:
     content = baselines.read(request.baseline) if kind == "file" else None
     setting = _setting(request, content)
     texts = setting.preset.optimizers
-    checkout = Checkout(Path(request.candidate_path)) if request.candidate_path else None
-    try:
+    with contextlib.ExitStack() as opened:
+        checkout = None
+        if request.candidate_path:
+            checkout = opened.enter_context(contextlib.closing(Checkout(Path(request.candidate_path))))
         parse = checkout.parse if checkout else registry.parse
         candidate = parse(request.candidate, texts)
         if content:
@@ -114,10 +117,8 @@ def run(request: Request, listener: Listener | None = None) -> Result:
             baseline = baselines.from_store(request.baseline, setting)
         else:
             baseline = Baseline(registry.parse(request.baseline, texts))
-        return _Gate(request, setting, baseline, candidate, checkout, listener).answer()
-    finally:
-        if checkout:
-            checkout.close()
+        store = opened.enter_context(Store(setting.store, write=None))  # before anything is trained
+        return _Gate(request, setting, baseline, candidate, store, checkout, listener).answer()
 
 
 def _setting(request: Request, content: Mapping[str, object] | None) -> Setting:
@@ -147,11 +148,12 @@ class _Gate:
         setting: Setting,
         baseline: Baseline,
         candidate: OptimizerSpec,
+        store: Store,
         checkout: Checkout | None,
         listener: Listener | None,
     ) -> None:
         self._request, self._setting, self._baseline, self._candidate = request, setting, baseline, candidate
-        self._checkout, self._listener = checkout, listener
+        self._store, self._checkout, self._listener = store, checkout, listener
         self._began = time.time()
         self._arms = baseline.optimizer, candidate  # marked by what they are seen to do
 
@@ -214,12 +216,11 @@ class _Gate:
         most = min(request.max_pairs, self._baseline.pairs or request.max_pairs)
         same = False
         counts = looks(most) if differs else [min(WHOLE, most), *looks(most)]
-        with (
-            Store(setting.store) as store,
-            Trainer(store, setting.device, setting.threads, since=self._since, listener=self._listener) as trainer,
-        ):
+        with Trainer(
+            self._store, setting.device, setting.threads, since=self._since, listener=self._listener
+        ) as trainer:
             for i, count in enumerate(counts):
-                records = self._records(store, trainer, count)
+                records = self._records(trainer, count)
                 found = tuple(self._cell(cell, count, records) for cell in setting.cells)
                 if not differs and i == 0:
                     if same := self._identical(count, records):
@@ -262,13 +263,13 @@ class _Gate:
                     return False
         return True
 
-    def _records(self, store: Store, trainer: Trainer, count: int) -> tuple[Mapping[str, Record], Mapping[str, Record]]:
+    def _records(self, trainer: Trainer, count: int) -> tuple[Mapping[str, Record], Mapping[str, Record]]:
         """The records of the first `count` pairs by digest, the baseline's and the candidate's."""
         setting, known = self._setting, self._baseline.records
         mine, theirs = ([run for cell in setting.cells for run in setting.runs(cell, arm, count)] for arm in self._arms)
         here = [] if known is not None else mine
         if self._checkout:
-            self._checkout.train(theirs, store.path, setting.device, setting.threads, self._since)
+            self._checkout.train(theirs, setting.store, setting.device, setting.threads, self._since)
         records = trainer.train([*here, *theirs])
         return (records if known is None else known), records
 
@@ -303,13 +304,13 @@ def save(path: str, text: str, request: Request, pairs: int, listener: Listener 
     pairs_of("pairs", pairs)
     setting = _setting(request, None)
     optimizer = registry.parse(text, setting.preset.optimizers)
-    digests = golden([setting.runs(cell, optimizer, 1)[0] for cell in setting.cells], setting.device, EPOCHS)
-    optimizer = marked(optimizer, digests)
-    runs = [run for cell in setting.cells for run in setting.runs(cell, optimizer, pairs)]
     with (
-        Store(setting.store) as store,
+        Store(setting.store, write=None) as store,
         Trainer(store, setting.device, setting.threads, since=request.since, listener=listener) as trainer,
     ):
+        digests = golden([setting.runs(cell, optimizer, 1)[0] for cell in setting.cells], setting.device, EPOCHS)
+        optimizer = marked(optimizer, digests)
+        runs = [run for cell in setting.cells for run in setting.runs(cell, optimizer, pairs)]
         records = trainer.train(runs)
     baselines.save(path, optimizer, setting, baselines.by_cell(setting.cells, digests), records, pairs)
     return setting

@@ -98,7 +98,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def _check(config: pytest.Config) -> None:
     """Refuse what cannot work before anything is trained."""
     from grokbench.records.store import Store
-    from grokbench.session import only_read
     from grokbench.spec import MachineError
 
     options = options_of(config)
@@ -109,7 +108,7 @@ def _check(config: pytest.Config) -> None:
     if config.option.collectonly:
         return
     with contextlib.suppress(MachineError):  # every case meets it, and is an error
-        Store(options.store, write=not only_read(options.store)).close()
+        Store(options.store, write=None).close()
 
 
 def _given(config: pytest.Config) -> Callable[[str], str | None]:

@@ -84,17 +84,24 @@ class Record:
     provenance: Provenance
 
 
+def _only_read(path: Path | str) -> bool:
+    """Whether a store is there that may be read and not written: itself, or SQLite's journal beside it."""
+    store = Path(path)
+    return store.is_file() and not all(os.access(place, os.W_OK) for place in (store, store.parent))
+
+
 class Store:
     """The runs in the file at `path`, which is made if there is none; a context manager.
 
     write: with False the file is only read, needs no right to write, and stays as it is, also if it is empty or of an
-    older version. Raises `UsageError` if the file is not a grokbench store, comes from a newer version, or may not be
-    opened so, and `MachineError` where that fails: a damaged file, one that others lock for long, a full disk.
+    older version; with None that is so where there is no right to write. Raises `UsageError` if the file is not a
+    grokbench store, comes from a newer version, or may not be opened so, and `MachineError` where that fails: a damaged
+    file, one that others lock for long, a full disk.
     """
 
-    def __init__(self, path: Path | str, *, write: bool = True) -> None:
+    def __init__(self, path: Path | str, *, write: bool | None = True) -> None:
         self.path = Path(path)
-        self._write = write
+        self.write = not _only_read(self.path) if write is None else write
         self._owner = uuid.uuid4().hex
         self._heartbeat: _Heartbeat | None = None
         self._seen: dict[str, tuple[tuple[object, ...], float]] = {}  # leases of others, and since when they look so
@@ -125,7 +132,7 @@ class Store:
         return kind(f"cannot open the store {self.path}: {error}")
 
     def _connect(self) -> sqlite3.Connection:
-        if self._write:
+        if self.write:
             return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         if self.path.stat().st_size == 0:  # as if it were a new store
             return sqlite3.connect(":memory:", isolation_level=None)
@@ -137,11 +144,11 @@ class Store:
         path, folder = self.path, self.path.parent
         if path.is_dir():
             raise UsageError(f"{path} is a folder: give a file as the store")
-        if self._write and not folder.is_dir():
+        if self.write and not folder.is_dir():
             raise UsageError(f"there is no folder {folder} for the store {path.name}: make it first")
-        if not self._write and not path.exists():
+        if not self.write and not path.exists():
             raise UsageError(f"there is no store {path}")
-        if self._write and not os.access(path if path.exists() else folder, os.W_OK):
+        if self.write and not os.access(path if path.exists() else folder, os.W_OK):
             raise UsageError(f"cannot write the store {path}")
         if path.exists():
             try:
@@ -155,7 +162,7 @@ class Store:
     def _check_schema(self) -> int:
         """Make a new file a store, and refuse one that is somebody else's or from a newer version; its schema."""
         db = self._db
-        with _Transaction(db, "IMMEDIATE" if self._write else "DEFERRED"):
+        with _Transaction(db, "IMMEDIATE" if self.write else "DEFERRED"):
             (identity,) = db.execute("PRAGMA application_id").fetchone()
             (schema,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -171,7 +178,7 @@ class Store:
                 raise UsageError(
                     f"{self.path} has schema {schema}, from a newer grokbench; this one reads up to {SCHEMA_VERSION}"
                 )
-            elif not self._write:
+            elif not self.write:
                 return int(schema)
             else:
                 for version in range(schema, SCHEMA_VERSION):
@@ -181,7 +188,7 @@ class Store:
 
     def close(self) -> None:
         """Give the leases back and close the file."""
-        if self._write:
+        if self.write:
             with contextlib.suppress(sqlite3.Error):  # of a store that is gone; what made it so has been said
                 self.release()
         if self._heartbeat:

@@ -13,18 +13,30 @@ class MachineError(Exception):
     """The machine, or a file on it, failed: nothing is known of any claim. The command line exits with code 4."""
 
 
+NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "std::bad_alloc",
+    "ALLOC_FAILED",
+    "out of memory",
+    "MemoryError",
+    "Cannot allocate memory",
+    "failed to map segment",
+)
+
+
 def machine_failed(error: BaseException) -> bool:
     """Whether an error is the machine's: of a file, the memory, a database or a device."""
     kinds = MachineError | OSError | sqlite3.Error | MemoryError
-    # torch's own: no memory on a device, and a device that is lost
-    return isinstance(error, kinds) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError")
+    lost = type(error).__name__ == "AcceleratorError"  # torch's own, of a device
+    return isinstance(error, kinds) or lost or out_of_memory(error)
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether the machine had no memory left, on a device or, for which torch has no class, on the processor."""
-    signs = ("DefaultCPUAllocator", "std::bad_alloc", "ALLOC_FAILED", "out of memory")
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or any(sign in str(error) for sign in signs)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    torchs = isinstance(error, RuntimeError | ImportError)  # while it computes, compiles or is loaded
+    return torchs and any(sign in str(error) for sign in NO_MEMORY)
 
 
 def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import NoReturn
 
-from grokbench.spec.errors import UsageError
+from grokbench.spec.errors import UsageError, out_of_memory
 
 
 @contextlib.contextmanager
@@ -34,11 +34,16 @@ def no_exit() -> Iterator[None]:
 
 
 def imported(module: str, wanted: str) -> ModuleType:
-    """The module of this name. Raises `UsageError`, which says what was wanted, for all that can go wrong in it."""
+    """The module of this name. Raises `UsageError`, which says what was wanted, for all that can go wrong in it.
+
+    No memory is not its affair, and passes unchanged.
+    """
     try:
         with no_exit():
             return importlib.import_module(module)
     except (Exception, SystemExit) as error:
+        if out_of_memory(error):
+            raise
         file = module.endswith(".py") or "/" in module or os.sep in module
         hint = "; name a module, not a file: 'mine:Mine' is the class Mine in mine.py" * file
         raise UsageError(f"cannot import {wanted}: {type(error).__name__}: {error}{hint}") from error

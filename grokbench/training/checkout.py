@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokbench.spec import OptimizerSpec, RunSpec, UsageError, registry
+from grokbench.spec import MachineError, OptimizerSpec, RunSpec, UsageError, machine_failed, registry
+from grokbench.training import beside
 
 
 class Checkout:
@@ -31,21 +32,22 @@ class Checkout:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
     def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        """End the process; it gives its leases back."""
+        beside.end(self._process)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What the function returns or raises there; it has to be one of a module."""
+        """What the function returns or raises there; it has to be one of a module.
+
+        Raises `MachineError` if the machine failed there, or the process ended.
+        """
         process = self._process
-        assert process.stdin
-        assert process.stdout
         try:
-            pickle.dump((function, arguments), process.stdin)
-            process.stdin.flush()
-            raised, value = pickle.load(process.stdout)
+            beside.send(process.stdin, (function, arguments))
+            raised, value = beside.receive(process.stdout)
         except (BrokenPipeError, EOFError) as error:
-            raise RuntimeError("a process of an optimizer has ended") from error
+            self.close()
+            of = f"from {self._folder}" if self._folder else "in a process of its own"
+            raise MachineError(f"the optimizer {of} ended {beside.how(process.returncode)}") from error
         if raised:
             raise value
         return value
@@ -68,17 +70,21 @@ def serve() -> None:
     """What the process does: call what it is sent, until its standard input ends. Its output goes to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    while True:
-        try:
-            function, arguments = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            answer = False, function(*arguments)
-        except Exception as error:
-            answer = True, error if isinstance(error, UsageError) else RuntimeError(f"{type(error).__name__}: {error}")
-        pickle.dump(answer, answers)
-        answers.flush()
+    with contextlib.suppress(KeyboardInterrupt):
+        for function, arguments in beside.orders():
+            try:
+                answer = False, function(*arguments)
+            except Exception as error:
+                answer = True, _portable(error)
+            beside.send(answers, answer)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that means the same in another process, which may not have its class."""
+    if isinstance(error, UsageError | MachineError):
+        return error
+    kind = MachineError if machine_failed(error) else RuntimeError
+    return kind(f"{type(error).__name__}: {error}")
 
 
 def parse(text: str, presets: dict[str, str], folder: Path | None) -> OptimizerSpec:
@@ -113,5 +119,5 @@ def _train(runs: list[RunSpec], path: Path, device: str, threads: int | None, si
     from grokbench.records.store import Store
     from grokbench.training.trainer import Trainer
 
-    with Store(path) as store, Trainer(store, device, threads, since=since) as trainer:
+    with Store(path, write=None) as store, Trainer(store, device, threads, since=since) as trainer:
         trainer.train(runs)

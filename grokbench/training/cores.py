@@ -29,26 +29,33 @@ def check(threads: int | None) -> None:
 def _quota() -> float | None:
     """Processor time by wall time that the control groups of this process leave it; None for no limit.
 
-    Version 2, "cpu.max": https://docs.kernel.org/admin-guide/cgroup-v2.html
+    In a container the path may be that of the host, of which only the root is to be seen: so all above it count, too.
     """
     try:
         lines = MEMBERSHIP.read_text().splitlines()
     except OSError:  # not Linux
         return None
-    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    if own is None:
-        return None
-    group = CGROUPS / own
     quotas = []
-    for folder in (group, *group.parents):
-        if folder.is_relative_to(CGROUPS):
-            quotas.append(_quota_of(folder))
+    for line in lines:
+        _, controllers, own = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / controllers  # version 2 has one tree, without a name
+        group = root / own.lstrip("/")
+        quotas += [_quota_of(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _quota_of(group: Path) -> float | None:
-    try:
-        most, period = (group / "cpu.max").read_text().split()
-        return None if most == "max" else int(most) / int(period)
-    except (OSError, ValueError):  # the root has none; neither has a group without this controller
-        return None
+    """That of one group; the root has none, nor has a group without this controller.
+
+    Version 2: https://docs.kernel.org/admin-guide/cgroup-v2.html. Version 1:
+    https://docs.kernel.org/scheduler/sched-bwc.html.
+    """
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            most, period = " ".join((group / file).read_text() for file in files).split()
+            return None if most in ("max", "-1") else int(most) / int(period)
+        except (OSError, ValueError):
+            continue
+    return None

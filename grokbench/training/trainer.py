@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grokbench.records.store import Record, Store
-from grokbench.spec import OptimizerSpec, RunSpec
+from grokbench.spec import OptimizerSpec, RunSpec, UsageError
 from grokbench.training import cores
 
 if TYPE_CHECKING:
@@ -54,9 +54,12 @@ class Trainer:
     def train(self, wanted: Sequence[RunSpec], coming: Sequence[RunSpec] = ()) -> dict[str, Record]:
         """The records of the wanted runs by digest. coming: what will be asked for next, to share ensembles with.
 
-        Raises `UsageError`, before anything is trained, for a plug-in that cannot be made or do a first step, and
-        `MachineError` if a worker is killed. Of this process itself nobody takes notice.
+        Raises `UsageError`, before anything is trained, for a plug-in that cannot be made or do a first step and for a
+        store that lacks runs and may not be written, and `MachineError` if a worker is killed. Of this process itself
+        nobody takes notice.
         """
+        if not self._store.write:
+            return self._found(wanted)
         everything = list({run.digest: run for run in (*wanted, *coming)}.values())
         if self._executor is None:
             self._executor = self._start()
@@ -65,6 +68,13 @@ class Trainer:
             self._employ(everything)
             self._executor.need(everything)
         return self._executor.records(wanted)
+
+    def _found(self, wanted: Sequence[RunSpec]) -> dict[str, Record]:
+        found = self._store.get((run.digest for run in wanted), self._since)
+        if lacks := len({run.digest for run in wanted}) - len(found):
+            lacking = f"it lacks {lacks} or more of the runs that are asked for"
+            raise UsageError(f"cannot write the store {self._store.path}, and {lacking}")
+        return found
 
     def _start(self) -> Executor:
         from grokbench.training.local import Executor

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from grokbench.records.store import Store
 from grokbench.spec import MachineError, RunSpec, UsageError, given
+from grokbench.training import beside
 from grokbench.training.local import Executor
 
 DONE = 86  # exit code of a worker that has ended by itself; 0 is also what `os._exit(0)` in foreign code says
-END_SECONDS = 3.0  # for a worker to give its leases back once it is told to end; after that it is killed
 RUNS_PER_WORKER = 4  # starting a process takes as long as training about so many small runs for a second
 
 
@@ -40,13 +36,11 @@ class Workers:
         self._processes = []
         for i in range(count):
             begin = len(runs) * (i + 1) // (count + 1)  # far from the others, so that ensembles are rarely divided
-            order = pickle.dumps((sys.path, given.texts(), [*runs[begin:], *runs[:begin]], store, since))
+            order = sys.path, given.texts(), [*runs[begin:], *runs[:begin]], store, since
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
             self._processes.append(process)
-            assert process.stdin
             with contextlib.suppress(BrokenPipeError):  # it has ended; its runs are left to the others
-                process.stdin.write(len(order).to_bytes(8, "little") + order)
-                process.stdin.flush()
+                beside.send(process.stdin, order)
 
     @property
     def busy(self) -> bool:
@@ -58,50 +52,21 @@ class Workers:
         for process in self._processes:
             if process.poll() not in (None, DONE):
                 raise MachineError(
-                    f"a worker, process {process.pid}, ended {_how(process.returncode)} before its runs were done"
+                    f"a worker, process {process.pid}, ended {beside.how(process.returncode)} before its runs were done"
                 )
 
     def close(self) -> None:
-        """End them: they give their leases back. One that does not end soon, say in foreign code, is killed."""
-        for process in self._processes:
-            assert process.stdin
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        end = time.monotonic() + END_SECONDS
-        for process in self._processes:
-            try:
-                process.wait(max(0.0, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"with exit code {code}"
-    try:
-        return f"by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"by signal {-code}"
+        """End them: they give their leases back."""
+        beside.end(*self._processes)
 
 
 def main() -> None:
-    """What a worker does: read its order, train, and end when its standard input does, or with `DONE`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it to end
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C elsewhere: leases are given back
-    size = int.from_bytes(sys.stdin.buffer.read(8), "little")
-    path, texts, runs, store_path, since = pickle.loads(sys.stdin.buffer.read(size))
-    sys.path[:] = path
-
-    def end_with_parent() -> None:
-        os.read(sys.stdin.fileno(), 1)  # nothing more is written, so this returns at the end
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(END_SECONDS)
-        os._exit(1)  # it is busy for too long; leases of a process that is gone are free
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    """What a worker does: take its order, train, and end when its standard input does, or with `DONE`."""
     # What is wrong with a plug-in the process that started this one meets as well, and reports it.
-    with contextlib.suppress(UsageError, KeyboardInterrupt), Store(store_path) as store:
-        given.receive(texts)
-        Executor(store, "cpu", since=since).records(runs)
+    with contextlib.suppress(UsageError, KeyboardInterrupt):
+        path, texts, runs, store_path, since = next(beside.orders())
+        sys.path[:] = path
+        with Store(store_path) as store:
+            given.receive(texts)
+            Executor(store, "cpu", since=since).records(runs)
     sys.exit(DONE)

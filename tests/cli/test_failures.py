@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import importlib
+import io
 import json
 import os
 import signal
@@ -19,7 +21,9 @@ import pytest
 from grokbench import cli
 from grokbench.cli import streams
 from grokbench.records import files
+from grokbench.report import progress
 from grokbench.spec import MachineError, UsageError
+from grokbench.training.local import Progress
 
 HEADER = "cell,arm,replica,time,event\n"
 LATER = HEADER + "".join(f"add,{arm},{r},{t + r},1\n" for arm, t in (("a", 100), ("b", 300)) for r in range(8))
@@ -41,6 +45,10 @@ def fail(error: BaseException):
         (sqlite3.OperationalError("database is locked"), 4, "the machine failed: OperationalError: database is locked"),
         (OSError(28, "No space left on device"), 4, "the machine failed: OSError: [Errno 28] No space left on device"),
         (MemoryError(), 4, "grokbench: the machine failed: MemoryError"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "the machine failed: RuntimeError: D"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), 4, "the machine failed: ImportError"),
+        (RuntimeError("MemoryError: \n\nSet TORCHDYNAMO_VERBOSE=1"), 4, "the machine failed: RuntimeError: MemoryError"),
+        (RuntimeError("mat1 and mat2 shapes"), 4, "grokbench itself failed: RuntimeError: mat1"),
         (ZeroDivisionError("1/0"), 4, "grokbench itself failed: ZeroDivisionError: 1/0; --debug shows where"),
     ],
 )
@@ -55,13 +63,27 @@ def test_a_failure_has_its_code_and_one_line(error, code, line, capsys, monkeypa
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_command_that_is_told_to_end_says_so(monkeypatch, capsys):
-    """As `docker stop` tells it."""
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("grokbench.cli.list.run", lambda options: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))
-    assert cli.main(["list", "tasks"]) == 130
-    assert capsys.readouterr().err == "grokbench: interrupted\n"
-    assert signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_a_command_that_is_told_to_end_says_so(number, monkeypatch, capsys):
+    """As `docker stop` tells it, or a terminal that closes."""
+    before = signal.signal(number, signal.SIG_DFL)
+    monkeypatch.setattr("grokbench.cli.list.run", lambda options: os.kill(os.getpid(), number) or time.sleep(5))
+    try:
+        assert cli.main(["list", "tasks"]) == 130
+        assert capsys.readouterr().err == "grokbench: interrupted\n"
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_what_a_user_ignores_stays_ignored(monkeypatch):
+    """As under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr("grokbench.cli.list.run", lambda options: os.kill(os.getpid(), signal.SIGHUP) or 0)
+    try:
+        assert cli.main(["list", "tasks"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_no_command_needs_docstrings_and_no_promise_an_assert():
@@ -98,6 +120,49 @@ def test_a_reader_that_goes_away_changes_no_exit_code(tmp_path, monkeypatch):
     assert cli.main(["judge", str(tmp_path / "times.csv")]) == 1
     monkeypatch.setattr(sys, "stdout", None)  # as python has it where standard output is closed
     assert cli.main(["judge", str(tmp_path / "times.csv")]) == 1
+
+
+@pytest.fixture
+def closed_terminal():
+    """A stream to a terminal whose window has been closed."""
+    master, slave = os.openpty()
+    os.close(master)
+    with os.fdopen(slave, "w", buffering=1) as stream:
+        yield stream
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_terminal_that_is_closed_changes_no_exit_code(stream, closed_terminal, monkeypatch):
+    monkeypatch.setattr(sys, stream, closed_terminal)
+    monkeypatch.setattr("grokbench.cli.list.run", lambda options: bool(getattr(sys, stream).write("lost\n")))
+    assert cli.main(["list", "tasks"]) == 1
+
+
+def test_a_failing_disk_under_a_redirected_output_is_not_a_closed_terminal(tmp_path):
+    class Failing(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        def fileno(self) -> int:
+            return file.fileno()
+
+    with (tmp_path / "out.txt").open("w") as file, pytest.raises(OSError, match="Input/output error"):
+        streams.Output(Failing()).write("lost")
+
+
+def test_a_reader_of_the_progress_that_goes_away_ends_no_training(monkeypatch):
+    """As in `grokbench run 2>&1 | head -1`: rich would end the process with code 1, which is that of a regression."""
+
+    def train(options: object) -> int:
+        with progress.watching() as listener:
+            listener(Progress(wanted=4, done=1, found=0, trained=1, running=(), waiting=()))
+        return 0
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr("grokbench.cli.list.run", train)
+    assert cli.main(["list", "tasks"]) == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +65,43 @@ def test_the_command_on_real_training(capsys, baseline, candidate, code, word):
     assert document["outcome"] == word.partition(":")[0]
     assert document["identical"] == ("both arms are one" in word)
     assert len(document["runs"]) == (0 if document["identical"] else 32 if document["outcome"] == "PASS" else 16)
+
+
+@pytest.fixture
+def only_read(monkeypatch):
+    """The store may be read alone, as far as it is asked; a test that runs as root may write everything."""
+    real, before = os.access, Path("grokbench.sqlite").read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "grokbench.sqlite" and real(path, mode))
+    yield
+    assert Path("grokbench.sqlite").read_bytes() == before
+
+
+@pytest.mark.usefixtures("only_read")
+def test_a_store_that_may_only_be_read_answers_what_it_has(capsys, monkeypatch):
+    assert run(capsys, *ONE, "--baseline=muon", "--candidate=sgd")[0] == 1
+    monkeypatch.setattr(Executor, "records", fail)  # nothing is trained that could not be kept
+    lacks = "cannot write the store"
+    for command in (
+        ["gate", *ONE, "--baseline=muon", "--candidate=muon(eps=3e-8)"],
+        ["baseline", "save", "b.json", *ONE, "--optimizer=muon(eps=3e-8)"],
+        ["sweep", *ONE, "--optimizer=muon"],
+    ):
+        assert cli.main(command) == 2
+        assert re.search(rf"{lacks} .*grokbench.sqlite, and it lacks \d+ or more of the runs", capsys.readouterr().err)
+
+
+def test_a_store_that_cannot_be_made_is_said_before_anything_is_trained(capsys, monkeypatch):
+    monkeypatch.setattr("grokbench.training.golden.golden", fail)
+    for command in (
+        ["gate", *ONE, "--baseline=muon", "--candidate=sgd", "--store=missing/store.sqlite"],
+        ["baseline", "save", "b.json", *ONE, "--optimizer=muon", "--store=missing/store.sqlite"],
+    ):
+        assert cli.main(command) == 2
+        assert "missing for the store store.sqlite: make it first" in capsys.readouterr().err
+
+
+def fail(*_: object) -> None:
+    raise AssertionError
 
 
 def test_what_is_inconclusive_says_what_it_needs(capsys):

@@ -50,6 +50,12 @@ def test_an_optimizer_that_ends_the_process_is_named(optimizer, when, tiny, tmp_
     assert message in capsys.readouterr().err
 
 
+def test_a_module_that_finds_no_memory_is_not_to_blame(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "large.py").write_text("raise ImportError('liblarge.so: failed to map segment from shared object')")
+    assert cli.main(["check", "large:Large"]) == 4
+
+
 def test_a_check_and_a_gate_are_not_ended_either(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["check", "plugins:Ends"]) != 0

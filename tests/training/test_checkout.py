@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from grokbench import cli
-from grokbench.spec import UsageError, registry
+from grokbench.spec import MachineError, UsageError, registry
 from grokbench.training import checkout as checkouts
 from grokbench.training.checkout import Checkout
 
@@ -28,15 +29,25 @@ def test_a_process_of_its_own_imports_from_the_tree():
             tree.parse("muon", {})
         with pytest.raises(UsageError, match="cannot import the optimizer 'test_checkout:Mine'"):
             tree.parse("test_checkout:Mine", {})
-        with pytest.raises(RuntimeError, match="a process of an optimizer has ended"):
+        with pytest.raises(MachineError, match=r"^OSError: \[Errno 28\] No space left on device$"):
+            tree.call(_fail)
+        with pytest.raises(RuntimeError, match="ZeroDivisionError: 1/0"):
+            tree.call(_err)
+        with pytest.raises(MachineError, match=r"the optimizer from .*broken ended with exit code 3"):
             tree.call(_end)
     finally:
         tree.close()
 
 
-def _end() -> None:
-    import os
+def _fail() -> None:
+    raise OSError(28, "No space left on device")
 
+
+def _err() -> None:
+    raise ZeroDivisionError("1/0")
+
+
+def _end() -> None:
     os._exit(3)
 
 

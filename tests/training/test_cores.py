@@ -43,8 +43,20 @@ def test_a_container_s_share_counts(groups, outer, inner, count):
     assert cores.count() == count
 
 
-@pytest.mark.parametrize("text", ["", "4:cpu:/a\n"])
-def test_without_control_groups_of_version_2_only_the_binding_counts(groups, text):
+@pytest.mark.parametrize(("quota", "count"), [("-1", 8), ("250000", 3), ("", 8)])
+@pytest.mark.parametrize("path", ["/a/b", "/docker/of-the-host"])
+def test_control_groups_of_version_1_count_too(groups, path, quota, count):
+    tree = groups / "cpu,cpuacct"
+    own = tree / "a" if path == "/a/b" else tree
+    own.mkdir(parents=True)
+    (own / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (own / "cpu.cfs_period_us").write_text("100000\n")
+    (groups / "self").write_text(f"9:memory:{path}\n4:cpu,cpuacct:{path}\n0::/\n")
+    assert cores.count() == count
+
+
+@pytest.mark.parametrize("text", ["", "4:memory:/a\n"])
+def test_without_control_groups_only_the_binding_counts(groups, text):
     (groups / "self").write_text(text)
     assert cores.count() == 8
     (groups / "self").unlink()

@@ -139,8 +139,3 @@ def test_a_worker_that_foreign_code_ends_is_noticed(tmp_path):
         ):
             trainer.train([here])  # would take for ever
         trainer.close()
-
-
-@pytest.mark.parametrize(("code", "how"), [(1, "with exit code 1"), (-9, "by SIGKILL"), (-40, "by signal 40")])
-def test_how_a_worker_ended_is_said(code, how):
-    assert workers._how(code) == how
