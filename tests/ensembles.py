@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from grokbench.engine.ensemble import Ensemble
-from grokbench.engine.modules import ensemble as make
+from grokbench.engine.kinds import ensemble as make
 from grokbench.spec import SOFTMAXES, GrokCriterion, ModelSpec, RunSpec, task
 from grokbench.spec.registry import parse
 
