@@ -165,16 +165,3 @@ class Projected(Linear):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens) * self.scale + self.shift
-
-
-class Dense(nn.Module):
-    """Nothing but matrices, on the tokens as numbers."""
-
-    def __init__(self, vocabulary: int, classes: int, positions: int) -> None:
-        super().__init__()
-        self.middle = nn.Linear(positions, 16)
-        self.head = nn.Linear(16, classes)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        scores: Tensor = self.head(self.middle(tokens.to(self.middle.weight.dtype)).tanh())
-        return scores

@@ -23,11 +23,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from pretended import Pretended, on_cuda, patches
+from pretended import Pretended, excused, on_cuda, patches
+from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from grokbench.engine import sizing
+from grokbench.engine import kinds, sizing, vmapped
 from grokbench.numerics.kernels import choice
 
 NAME = "a pretended GPU"
@@ -189,6 +190,7 @@ class PretendedCuda(TorchDispatchMode):
         self.kernels = kernels
         self.calls: Counter[str] = Counter()
         self.waits = 0
+        self.excused = False
         self.graph: Graph | None = None  # that is being recorded
         self.graphs: list[Graph] = []
 
@@ -221,6 +223,8 @@ class PretendedCuda(TorchDispatchMode):
         self._patches.append(mock.patch.object(sizing, "compiler", return_value=None))
         self._patches.append(mock.patch.object(torch.backends.cudnn, "is_acceptable", return_value=False))
         self._patches += patches()
+        self._patches.append(mock.patch.object(vmapped, "vmap", lambda one, **how: excused(vmap(one, **how))))
+        kinds._tried.cache_clear()  # what it found on the processor, or on a real GPU
         for patch in self._patches:
             patch.start()
         Pretended.mode = self
@@ -231,6 +235,7 @@ class PretendedCuda(TorchDispatchMode):
         super().__exit__(*error)
         for patch in self._patches:
             patch.stop()
+        kinds._tried.cache_clear()
 
     def _launched(self) -> list[Any]:
         """Patches that take Triton's kernels to the processor."""
@@ -268,7 +273,7 @@ class PretendedCuda(TorchDispatchMode):
             return func(*args, **kwargs)
         others = [t for t in tensors if not isinstance(t, Pretended) and t.dim()]  # numbers may come from anywhere
         indexing = func in INDEXING and isinstance(args[0], Pretended)
-        if ours and others and func not in MOVES and not indexing:
+        if ours and others and func not in MOVES and not indexing and not self.excused:
             raise RuntimeError(f"{func}: tensors on cuda:0 and on cpu {[tuple(t.shape) for t in others]}")
         to_cuda = isinstance(args[0], Pretended) if func is aten.copy_.default else bool(ours)
         if kwargs.get("device") is not None:

@@ -80,6 +80,12 @@ class Pretended(torch.Tensor):
     def new_tensor(self, data: Any, **kwargs: Any) -> torch.Tensor:
         return torch.tensor(data, **{"dtype": self.dtype, "device": CUDA, **kwargs})
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        made: torch.Tensor = Pretended(self.inner.detach().clone())
+        made = torch.nn.Parameter(made, self.requires_grad) if isinstance(self, torch.nn.Parameter) else made
+        memo[id(self)] = made
+        return made
+
     def record_stream(self, stream: Any) -> None:
         """Nothing is freed here before its time."""
 
@@ -137,11 +143,25 @@ def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     return torch._C.TensorBase.to(self, *args, **kwargs)
 
 
+def excused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of C++, which makes indices where C++ sees what it is given. They may meet pretended tensors."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        before, Pretended.mode.excused = Pretended.mode.excused, True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            Pretended.mode.excused = before
+
+    return called
+
+
 def patches() -> list[Any]:
     """While these are in force, parameters can hold pretended tensors, and torch can make them."""
     moved = property(_data_of, _move)
     return [
         mock.patch.object(torch.nn.Parameter, "data", moved, create=True),
         mock.patch.object(torch.Tensor, "to", _to, create=True),
+        mock.patch.object(torch.nn.functional, "one_hot", excused(torch.nn.functional.one_hot)),
         *(mock.patch.object(torch, name, _made(getattr(torch, name))) for name in ("tensor", "as_tensor")),
     ]

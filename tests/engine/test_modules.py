@@ -11,6 +11,7 @@ import pytest
 import torch
 from ensembles import CPU, DEVICES, OPTIMIZERS, PLAIN, PLUG_IN, a_run, ensemble_of, seldom_pretended, state
 from modules import Plain
+from pretend_cuda import NAME
 
 from grokbench.engine.kinds import ensemble
 from grokbench.engine.modules import ModuleEnsemble
@@ -70,6 +71,8 @@ def test_bits_are_the_same_alone_in_company_and_after_a_refill(model: str, text:
     run = plugged(model, optimizer=optimizer(text))
     runs = [dataclasses.replace(run, replica=r) for r in range(3)]
     on_gpu = device.type == "cuda"  # there, slots are always as many
+    if on_gpu and "17" in model and torch.cuda.get_device_name(device) == NAME:
+        pytest.skip("it computes as a processor does, where a slice that fills no cache lines rounds by its place")
     slots = 3 if on_gpu else None
     lone = together(runs[2], device=device, slots=slots)[0]
     assert torch.equal(together(*runs, device=device)[2], lone)

@@ -5,6 +5,7 @@ That the numbers are right there, the tests with the fixture `device` tell.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from ensembles import OPTIMIZERS, PLAIN, PLUG_IN, TINY, a_run, ensemble_of, stat
 from pretend_cuda import NAME, PretendedCuda
 
 from grokbench.cli import failures
-from grokbench.engine import data, sizing
+from grokbench.engine import data, sizing, vmapped
 from grokbench.engine.ensemble import Ensemble
 from grokbench.engine.pack import Pack
 from grokbench.engine.sizing import PackSize
@@ -44,7 +45,7 @@ class Forgetful:
 
     def __getattr__(self, name):
         make = getattr(torch, name)
-        if name not in ("zeros", "full", "arange", "zeros_like", "full_like"):
+        if name not in ("zeros", "ones", "full", "arange", "zeros_like", "full_like"):
             return make
 
         def made(*arguments, device=None, **settings):
@@ -139,6 +140,18 @@ def test_a_tensor_left_on_the_processor_is_found_in_each_module(run, place, faul
 def test_and_without_one_nothing_is_found(run):
     with PretendedCuda():
         assert ensemble_of([run], GPU).train().isfinite().all()
+
+
+def test_so_it_is_in_modules_that_go_all_at_once(monkeypatch):
+    """There a trial would find it first, and train them one by one."""
+    run = dataclasses.replace(USUAL, model=parse("mlp(width=16, depth=1)", PLAIN))
+    with PretendedCuda():
+        for made in (torch, Forgetful()):
+            monkeypatch.setattr(vmapped, "torch", made)
+            stack = vmapped.VmappedEnsemble(run, 1, GPU)
+            stack.load(0, run)
+            with contextlib.nullcontext() if made is torch else pytest.raises(RuntimeError, match=MIXED_UP):
+                stack.train()
 
 
 def test_so_it_is_in_the_division_of_a_task_and_in_a_pack(monkeypatch):
