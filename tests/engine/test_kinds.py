@@ -126,3 +126,14 @@ def test_records_say_that_they_were_stacked(tmp_path: Any) -> None:
     with Store(tmp_path / "s.sqlite") as store, Trainer(store, "cpu", 1) as trainer:
         (record,) = trainer.train([run]).values()
     assert record.provenance.compiler == "torch.func.vmap"
+
+
+def test_want_of_memory_for_all_at_once_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large(VmappedEnsemble):
+        def _scores(self, *arguments: Any) -> torch.Tensor:
+            raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(kinds, "VmappedEnsemble", Large)
+    kinds._tried.cache_clear()
+    assert obstacle(run_of(EVEN), CPU) == "torch.func.vmap cannot do it: out of memory"
+    kinds._tried.cache_clear()
