@@ -123,6 +123,7 @@ class Session:
     ) -> None:
         self._options, self._divided = options, divided
         self.selected = tuple(dict.fromkeys(selected))
+        cores.check(options.threads)  # before a store is opened
         self.store = Store(options.store, write=None if write else False)
         self._trainer = Trainer(
             self.store, options.device, options.threads, divided=divided, since=options.since, listener=listener

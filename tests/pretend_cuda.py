@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from pretended import Pretended, excused, on_cuda, patches
 from torch.func import vmap
@@ -195,6 +196,8 @@ class PretendedCuda(TorchDispatchMode):
         self.graphs: list[Graph] = []
 
     def __enter__(self) -> PretendedCuda:
+        if not hasattr(torch._C, "_ensureCUDADeviceGuardSet"):
+            pytest.skip(f"torch {torch.__version__} asks for a driver even where a GPU is pretended")
         torch._C._ensureCUDADeviceGuardSet()
         properties = SimpleNamespace(name=NAME, total_memory=8 << 30, uuid="0")
         says = {

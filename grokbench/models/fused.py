@@ -29,11 +29,11 @@ def forward(model: ModelSpec, weights: dict[str, Tensor], lookups: Lookups, drop
         w = {name.removeprefix(f"layers.{i}."): view for name, view in weights.items()}
         x, y = _SumAndNorm.apply(x, index, branch, w["attention_norm.weight"])
         y = _attention(model, w, y, route)
-        y = dropout(y, 2 * i) if dropout else y
+        y = y if dropout is None else dropout(y, 2 * i)
         x, y = _SumAndNorm.apply(x, route.own, y, w["feed_forward_norm.weight"])
         gate = w.get("feed_forward.gate.weight")
         y = _FeedForward.apply(y, w["feed_forward.up.weight"], w["feed_forward.down.weight"], gate)
-        index, branch = None, dropout(y, 2 * i + 1) if dropout else y
+        index, branch = None, y if dropout is None else dropout(y, 2 * i + 1)
     _, y = _SumAndNorm.apply(x, index, branch, weights["norm.weight"])
     scores: Tensor = _Linear.apply(y, weights["head.weight"])
     return scores

@@ -180,10 +180,10 @@ def _layer(
     if route.later is not None:
         scores = scores.masked_fill(route.later, -torch.inf)
     y = linear(attend(scores, v, route.keys), w["attention.output"])
-    x = gather(x, route.own) + (dropout(y, 2 * number) if dropout else y)
+    x = gather(x, route.own) + (y if dropout is None else dropout(y, 2 * number))
     y = _norm(x, w["feed_forward_norm"])
     y = feed_forward(y, w["feed_forward.up"], w["feed_forward.down"], w["feed_forward.gate"])
-    return x + (dropout(y, 2 * number + 1) if dropout else y)
+    return x + (y if dropout is None else dropout(y, 2 * number + 1))
 
 
 def _norm(x: Tensor, gain: Tensor | None) -> Tensor:

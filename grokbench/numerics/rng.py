@@ -66,7 +66,8 @@ def words(keys: Tensor, stream: Stream, at: Tensor, count: int, ordinal: int = 0
         if random.fits(keys, count):
             return random.words(keys, stream, at, count, ordinal)
     index = torch.arange(-(-count // 4), device=keys.device)[None]  # (1, blocks)
-    counter = (index, at[:, None] & _MASK, torch.full_like(index, int(stream)), torch.full_like(index, ordinal))
+    none = index * 0  # not `zeros_like`: the compiler of torch 2.9 folds constants, and then gets other bits
+    counter = (index, at[:, None] & _MASK, none + int(stream), none + ordinal)
     drawn = philox(counter, ((keys & _MASK)[:, None], ((keys >> 32) & _MASK)[:, None]))
     return torch.stack(drawn, -1).flatten(1)[:, :count]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -90,7 +91,7 @@ def test_fresh_trains_anew_to_the_same_bits(capsys):
 
 
 def _rows(path):
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db:
         return db.execute("SELECT digest, curves, finished FROM runs ORDER BY digest").fetchall()
 
 
@@ -276,7 +277,7 @@ _MAIN = "import sys, tiny; tiny.pytest_configure(); from grokbench.cli import ma
 
 def _some(path):
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
             return db.execute("SELECT count(*) FROM runs").fetchone()[0] > 0
     except sqlite3.OperationalError:
         return False

@@ -52,7 +52,7 @@ def fail(error: BaseException):
         ),
         (ImportError("libtorch.so: failed to map segment from shared object"), 4, "the machine failed: ImportError"),
         (
-            RuntimeError("MemoryError: \n\nSet TORCHDYNAMO_VERBOSE=1"),
+            RuntimeError("MemoryError: \n\nSet TORCHDYNAMO"),
             4,
             "the machine failed: RuntimeError: MemoryError",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shlex
 import sqlite3
@@ -128,7 +129,7 @@ def test_show_refuses_what_it_cannot_choose(
 
 
 def test_a_store_of_another_engine_keeps_its_digests(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with sqlite3.connect(store) as db:
+    with contextlib.closing(sqlite3.connect(store)) as db, db:
         db.execute("UPDATE runs SET digest = ? WHERE digest = ?", ("f" * 32, spec(1).digest))
     assert cli.main(["show"]) == 0
     assert f" {'f' * 12} " in capsys.readouterr().out

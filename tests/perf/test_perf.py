@@ -134,8 +134,8 @@ def test_a_race_is_a_fixture_too(pytester, monkeypatch):
         def test_it(grok_perf):
             found = grok_perf(baseline="adamw", candidate="sgd", preset="tiny", replicas=1, seconds=0.01, margin=10)
             assert not found.slower
-            assert repr(found).startswith("optimizer step alike, ")
+            assert repr(found).startswith("optimizer step ")
         """
     )
     pytester.runpytest_inprocess("-p", "no:cacheprovider", "--junitxml=out.xml").assert_outcomes(passed=1)
-    assert 'name="grok_perf_training_step" value="alike' in (pytester.path / "out.xml").read_text()
+    assert 'name="grok_perf_training_step" value="' in (pytester.path / "out.xml").read_text()

@@ -15,12 +15,11 @@ import contextlib, os, signal, sys, time
 from grokbench.training import beside
 with contextlib.suppress(KeyboardInterrupt):
     for order in beside.orders():
-        beside.send(sys.stdout.buffer, order)
+        if order == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            if order == "long":
-                time.sleep(600)
-            if order == "deaf":
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            beside.send(sys.stdout.buffer, order)
+            if order in ("long", "deaf"):
                 time.sleep(600)
         finally:
             with open(os.environ["ENDED"], "w") as file:

@@ -79,6 +79,7 @@ def test_no_command_takes_threads_that_are_not_there(command, threads, tmp_path,
 def test_a_session_takes_none_either(tmp_path):
     with pytest.raises(UsageError, match="threads must be at least 1"):
         Session(Options(store=tmp_path / "s.sqlite", threads=10**6), [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_trainer_uses_no_more_than_there_are(groups, tmp_path, monkeypatch):
