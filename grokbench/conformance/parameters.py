@@ -54,8 +54,8 @@ def shapes(spec: OptimizerSpec) -> Seen:
         # Noise is drawn in the order of the memory, and sums round by it, which some rules make much of: one that
         # divides each direction of a gradient by its size has rounding alone in some.
         drawn = not same(straight[0], _stepped(spec, lambda: _values((6, 4)), seed=STEPS)[0])
-        rounded = drawn or apart(straight, _stepped(spec, lambda: _values((6, 4)), close=ROUNDING), begin) > ALIKE
-        if not rounded and apart(straight, turned, begin) > ALIKE:
+        rounded = apart(straight, _stepped(spec, lambda: _values((6, 4)), close=ROUNDING), begin)
+        if not drawn and apart(straight, turned, begin) > max(ALIKE, 100 * rounded):
             raise ConformanceError("a parameter that is not contiguous moves otherwise than a contiguous one")
     notes = [f"parameters {', '.join(kinds)} are refused: {why}" for why, kinds in refused.items()]
     if notes:
