@@ -152,6 +152,8 @@ class _Decay:
                 if len(apart) == 1 and apart != {1}
                 else f"steps {', '.join(map(str, steps[:5]))} of {len(taken.shares)} take"
             )
+            if steps == list(range(steps[0], len(taken.shares) + 1)):
+                often = f"each step from step {steps[0]} on takes"
             if len(steps) == 1:
                 often = f"only step {steps[0]} of {len(taken.shares)} takes"
         when = f", {taken.when} its update" * (taken.when == "after")

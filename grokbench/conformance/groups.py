@@ -12,11 +12,12 @@ from torch import Tensor
 from grokbench.conformance.knobs import numeric
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
 from grokbench.conformance.rate import stop
-from grokbench.conformance.rig import SLICES, Replica, frame, noise, same, trained, trajectory, weights
+from grokbench.conformance.rig import PATIENT, SLICES, Replica, frame, noise, same, trained, trajectory, weights
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
-STEPS, LATER = 12, 3  # in all, and after which a group is added; some stand still in their first five
+LATER = 3  # steps after which a group is added
+STEPS = LATER + PATIENT
 ALIKE = 1e-5  # of a movement, below which two are one up to rounding
 LARGE = 100.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -119,6 +120,23 @@ def knobs(spec: OptimizerSpec) -> dict[str, object]:
     return {n: value for n, value in found.items() if n not in inert and (value is None or _is_knob(value))}
 
 
+def _choices(spec: OptimizerSpec) -> dict[str, tuple[str, ...]]:
+    """The other values of its texts, where an annotation as `Literal` tells them."""
+    if spec.name in registry.BUILT_IN:
+        return {}
+    made = registry.load(spec.name)
+    try:
+        hints = typing.get_type_hints(made.__init__ if inspect.isclass(made) else made)
+    except Exception:  # what stands in an annotation, foreign code can get wrong in any way
+        return {}
+    found = {}
+    for name, value in spec.hyperparameters:
+        hint = hints.get(name)
+        if isinstance(value, str) and typing.get_origin(hint) is typing.Literal:
+            found[name] = tuple(v for v in typing.get_args(hint) if isinstance(v, str) and v != value)
+    return found
+
+
 def _inert(spec: OptimizerSpec) -> tuple[str, ...]:
     """Names that a plug-in declares to act on its speed alone, by its attribute `grokbench_inert`."""
     return (*SPEED, *getattr(registry.load(spec.name), "grokbench_inert", ()))
@@ -144,7 +162,8 @@ def variations(name: str, value: Any) -> Iterator[Any]:
             for other in variations(name, entry):
                 yield (*value[:i], other, *value[i + 1 :])
     elif isinstance(value, int):
-        yield from (v for v in (value + 1, max(1, value - 1), 2 * value + 1, 4) if v != value)
+        near = (value + 1, max(1, value - 1)) if value else (4, 1)  # 0 is none, and of some things one is none, too
+        yield from (v for v in (*near, 2 * value + 1, 4) if v != value)
     elif isinstance(value, float):
         large = () if inside else (value * 100,)
         close = (1 - (1 - value) * 0.99,) if inside else (value * 1.01,)
@@ -185,6 +204,7 @@ class _Search:
 
     def __init__(self, spec: OptimizerSpec, values: Mapping[str, Any]) -> None:
         self.spec, self.values, self.dtype = spec, values, _precision(spec)
+        self.texts = _choices(spec)
         self._courses: dict[tuple[OptimizerSpec, float], Course] = {}
 
     def found(self) -> tuple[list[str], list[str], dict[str, str]]:
@@ -243,9 +263,14 @@ class _Search:
         return name if late else None
 
     def _beside(self, name: str) -> str | None:
-        """The first other knob beside whose other value this one acts, without decay if there is none, or with it."""
+        """The first other knob beside whose other value this one acts, without decay if there is none, or with it.
+
+        With decay the rate is another one, too: at a rate of 1, whether decay is multiplied by it cannot be seen.
+        """
         partner = self._jointly(self.spec, name, self.values)
         decaying = _with(self.spec, "weight_decay", 0.1) if self.values.get("weight_decay") == 0 else None
+        if decaying and isinstance(rate := self.values.get("lr"), float):
+            decaying = _with(decaying, "lr", rate / 2)
         if partner is None and decaying:
             partner = self._jointly(decaying, name, {**self.values, "weight_decay": 0.1})
             return partner and f"{partner} and weight_decay"
@@ -253,15 +278,15 @@ class _Search:
 
     def _jointly(self, spec: OptimizerSpec, name: str, values: Mapping[str, Any]) -> str | None:
         """The first other knob beside whose other value this one acts."""
-        for partner, value in values.items():
-            if partner == name:
-                continue
-            for moved in variations(partner, value):
+        others = {partner: variations(partner, value) for partner, value in values.items() if partner != name}
+        for partner, moves in {**others, **self.texts}.items():
+            for moved in moves:
                 context = _with(spec, partner, moved)
                 if context and self._course(context, MIXED).at(STEPS) is not None:
                     if self._acts(context, name, islice(variations(name, values[name]), TRIES), (MIXED,), STEPS):
                         return partner
-                    break  # one accepted value of a partner is enough
+                    if partner not in self.texts:
+                        break  # one accepted value of a number is enough
         return None
 
 

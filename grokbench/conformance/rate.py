@@ -10,10 +10,10 @@ from torch import Tensor
 
 from grokbench.conformance.knobs import numeric
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, NotApplicableError, Seen, in_a_line
-from grokbench.conformance.rig import Replica, noise, same
+from grokbench.conformance.rig import PATIENT, Replica, noise, same
 from grokbench.spec import OptimizerSpec, UsageError, registry
 
-BEFORE, AFTER = 3, 3  # steps at the rate as it is, and at 0
+BEFORE, AFTER = PATIENT, 3  # steps at the rate as it is, and at 0
 ALIKE = 1e-3  # of a movement, between a rate as a number and as a tensor
 
 
@@ -41,6 +41,8 @@ def live(spec: OptimizerSpec) -> Seen:
         for replica in (one, ordinary, loaded):
             replica.give(rows[t])
             replica.step()
+    if all(same(p, old) for p, old in zip(ordinary.parameters, start, strict=True)):
+        return Seen(f"nothing moves in {AFTER} steps after {BEFORE}, so nothing can be seen", CheckOutcome.SAID)
     for replica, when in ((one, ""), (loaded, " after load_state_dict")):
         if not replica.difference(ordinary):
             if own := own_step_sizes(spec, rows):

@@ -29,6 +29,7 @@ SLICES = layout(MODEL, TASK.vocabulary, TASK.classes)
 SIZE = row_size(SLICES)
 REPLICAS = 3
 STEPS = 12  # so that what happens in every tenth step happens once
+PATIENT = 16  # as many as the check `runs` trains for: by then everything has moved, or nothing else is looked at
 
 # Of a tiny replica: a tall and a wide matrix, and a vector, with sides of a fourth.
 SHRUNK = 4

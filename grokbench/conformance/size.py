@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grokbench.conformance.knobs import knobs
 from grokbench.conformance.outcome import CheckOutcome, ConformanceError, Seen
-from grokbench.conformance.rig import SLICES, Replica, noise, trajectory, weights
+from grokbench.conformance.rig import PATIENT, SLICES, Replica, noise, trajectory, weights
 from grokbench.spec import OptimizerSpec, registry
 
 AT = (1, 10, 100, 1000)
@@ -77,8 +77,8 @@ def over_scales(spec: OptimizerSpec) -> Seen:
 
 def by_shape(spec: OptimizerSpec) -> Seen:
     """The size of the first update that moves, for square, tall and wide matrices and for vectors."""
-    gradient = noise(1, 1).expand(FIRST, -1, -1)
-    updates = trajectory(_without_decay(spec), gradient, FIRST, SMALL * weights(1)).double()[:, 0].diff(dim=0)
+    gradient = noise(1, 1).expand(PATIENT, -1, -1)
+    updates = trajectory(_without_decay(spec), gradient, PATIENT, SMALL * weights(1)).double()[:, 0].diff(dim=0)
     sizes: dict[str, float] = {}
     for s in SLICES:
         if s.hidden or not spec.matrices_only:
@@ -89,7 +89,7 @@ def by_shape(spec: OptimizerSpec) -> Seen:
             if len(moved) and (s.hidden or not out):
                 sizes.setdefault(kind, float(moved[0].square().mean().sqrt()))
     if not sizes:
-        raise ConformanceError(f"nothing moves in {FIRST} steps")
+        raise ConformanceError(f"nothing moves in {PATIENT} steps")
     if max(sizes.values()) <= 1.1 * min(sizes.values()):
         return Seen(
             f"root mean square of the first update: {max(sizes.values()):.3g} in every shape", CheckOutcome.SAID

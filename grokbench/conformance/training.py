@@ -8,12 +8,12 @@ import inspect
 import torch
 
 from grokbench.conformance.outcome import ConformanceError, Seen
-from grokbench.conformance.rig import Replica, frame, noise, run_of
+from grokbench.conformance.rig import PATIENT, Replica, frame, noise, run_of
 from grokbench.optim.trial import attempt
 from grokbench.spec import OptimizerSpec, UsageError, registry
 from grokbench.spec.registry import RESERVED, load
 
-EPOCHS = 8  # of two steps; some optimizers stand still in the first few
+EPOCHS = PATIENT // 2  # of two steps; some optimizers stand still in the first few
 NO_CLOSURE = "grokbench never gives a closure, so it cannot train this optimizer"
 MATRICES = "it takes matrices alone: with parameters='matrices' it trains, and AdamW takes the rest"
 NAMES = (

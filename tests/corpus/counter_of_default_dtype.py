@@ -8,7 +8,7 @@ from corpus._adam import Adam as Base
 
 EXPECT = (
     "formats",
-    "with bfloat16 as the default dtype, its counter step is 5 after 5 steps: in bfloat16 it stops at 256",
+    "with bfloat16 as the default dtype, its counter step is 16 after 16 steps: in bfloat16 it stops at 256",
 )
 ONLY_SAID = True
 
