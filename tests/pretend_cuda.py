@@ -196,7 +196,7 @@ class PretendedCuda(TorchDispatchMode):
 
     def __enter__(self) -> PretendedCuda:
         torch._C._ensureCUDADeviceGuardSet()
-        properties = SimpleNamespace(name=NAME, total_memory=8 << 30, uuid="0")
+        properties = SimpleNamespace(name=NAME, total_memory=8 << 30, uuid="0", L2_cache_size=1 << 10)
         says = {
             "_lazy_init": lambda: None,
             "is_available": lambda: True,
