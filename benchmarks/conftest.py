@@ -28,8 +28,9 @@ def _device(config: pytest.Config) -> torch.device:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """pytest calls this for the items below this folder alone."""
-    item.add_marker(pytest.mark.benchmark(timer=measure.clock(_device(item.config))))
+    """pytest calls this for the items below this folder alone. A group is a file, whose name histories know it by."""
+    group = item.path.stem.removeprefix("test_").removesuffix("_speed")
+    item.add_marker(pytest.mark.benchmark(timer=measure.clock(_device(item.config)), group=group))
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from grokbench.perf import card
+from grokbench.perf.clock import Action, Watch, flush, warm
 from grokbench.records import provenance
-
-Action = Callable[[], object]
 
 WARMUPS = 2  # calls of each side before the first one that counts
 MOST_ROUNDS = 1000
@@ -65,6 +65,10 @@ class Race:
 
     The candidate's rounds are pytest-benchmark's own; everything else goes to `extra_info`. One call is one round.
     There are as many rounds as fit into `--benchmark-max-time`, at least `--benchmark-min-rounds`.
+
+    On a GPU, pytest-benchmark's clock is the wall's, which waits for the GPU; `extra_info` has the times between CUDA
+    events beside it, and what the card says of itself before and after. Both sides begin with other data in the L2
+    cache, and the first round waits for steady clocks.
     """
 
     def __init__(self, benchmark: Any, device: torch.device, peak: Callable[[], float], config: pytest.Config) -> None:
@@ -72,6 +76,7 @@ class Race:
         self._benchmark, self._peak = benchmark, peak
         self._seconds = float(config.getoption("--benchmark-max-time"))
         self._fewest = int(config.getoption("--benchmark-min-rounds"))
+        self._warmed = ""
 
     def bound(self, flops: float, most: float = math.inf) -> None:
         """Skip where one call of the candidate needs more floating-point operations than `most`.
@@ -103,14 +108,22 @@ class Race:
         its rate, `<count>_per_second`; for flops also as `share_of_peak`, of the product in `matrix_peak`.
         """
         samples: list[float] = []
+        ours, theirs = Watch(self.device), Watch(self.device)
+        cold, flushed = flush(self.device)
+        of_reference = theirs.around(reference)
 
         def before() -> None:
-            samples.append(seconds(reference, self.device))
+            cold()
+            samples.append(seconds(of_reference, self.device))
+            cold()
 
         rounds = 1 if self._benchmark.disabled else self._rounds(candidate, reference)
-        self._benchmark.pedantic(candidate, setup=before, rounds=rounds)
+        state = card.state(self.device)
+        self._benchmark.pedantic(ours.around(candidate), setup=before, rounds=rounds)
         if self._benchmark.disabled:
             return
+        if self.device.type == "cuda":
+            self._on_gpu(ours.seconds(), theirs.seconds(), flushed, state)
         median = self._benchmark.stats.stats.median
         rates = {f"{count}_per_second": value / median for count, value in counts.items()}
         self._benchmark.extra_info.update(
@@ -131,10 +144,27 @@ class Race:
                 peak_flops_per_second=peak, share_of_peak=rates["flops_per_second"] / peak
             )
 
+    def _on_gpu(self, ours: list[float], theirs: list[float], flushed: int, before: dict[str, str]) -> None:
+        """Note what a GPU alone can tell."""
+        after = card.state(self.device)
+        self._benchmark.extra_info.update(
+            event_median=statistics.median(ours),
+            event_samples=ours,
+            reference_event_median=statistics.median(theirs),
+            reference_event_samples=theirs,
+            l2_flushed_bytes=flushed,
+            warm_up=self._warmed,
+            card_before=before,
+            card_after=after,
+            slowed_down_by=card.throttled(after),
+        )
+
     def _rounds(self, candidate: Action, reference: Action) -> int:
         """Warm both up; how many rounds of both fit into the time."""
         for _ in range(WARMUPS):
             reference()
             candidate()
+        if self.device.type == "cuda":
+            self._warmed = warm(candidate, self.device)
         once = seconds(reference, self.device) + seconds(candidate, self.device)
         return max(self._fewest, min(MOST_ROUNDS, int(self._seconds / once)))

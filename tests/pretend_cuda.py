@@ -199,7 +199,7 @@ class PretendedCuda(TorchDispatchMode):
         if not hasattr(torch._C, "_ensureCUDADeviceGuardSet"):
             pytest.skip(f"torch {torch.__version__} asks for a driver even where a GPU is pretended")
         torch._C._ensureCUDADeviceGuardSet()
-        properties = SimpleNamespace(name=NAME, total_memory=8 << 30, uuid="0")
+        properties = SimpleNamespace(name=NAME, total_memory=8 << 30, uuid="0", L2_cache_size=1 << 10)
         says = {
             "_lazy_init": lambda: None,
             "is_available": lambda: True,

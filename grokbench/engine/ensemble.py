@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokbench.engine import data
+from grokbench.engine.measured import PARTS, Evaluation, Measured, advanced, measured
 from grokbench.models.prefixes import Lookups, Plan
 from grokbench.models.transformer import Slice, Stack, forward, initial_row, layout, operands, row_size
 from grokbench.numerics import rng
@@ -54,30 +55,6 @@ def shape(run: RunSpec) -> Hashable:
     """Runs with equal shapes can share an ensemble."""
     data = (run.task.questions, run.task.train_rows, run.batch)
     return (data, run.softmax, run.model, family(run.optimizer))
-
-
-class Evaluation(NamedTuple):
-    """Arrays (E,) of all slots after an epoch. `finite` is False where a loss left the finite numbers."""
-
-    train_accuracy: NDArray[np.float64]
-    validation_accuracy: NDArray[np.float64]
-    train_loss: NDArray[np.float64]
-    validation_loss: NDArray[np.float64]
-    finite: NDArray[np.bool_]
-
-
-class Measured(NamedTuple):
-    """Arrays (E,) of some slots on one part. zero: share of rows without a loss. finite: all scores and losses are."""
-
-    accuracy: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    zero: NDArray[np.float64]
-    finite: NDArray[np.bool_]
-
-    def of(self, slots: Sequence[int]) -> Measured:
-        """The same of some of the slots."""
-        chosen = list(slots)
-        return Measured(self.accuracy[chosen], self.loss[chosen], self.zero[chosen], self.finite[chosen])
 
 
 class Batch(NamedTuple):
@@ -216,21 +193,23 @@ class Ensemble:
         """One epoch of steps; (E,) the mean loss over them, before each step."""
         return self._launch("train", self._train_epoch)
 
-    @_framed
-    @torch.no_grad()
     def advance(self, most: int) -> tuple[NDArray[np.float64], dict[Part, Measured]]:
         """`train`, then `measure` every slot on the first `most` rows of each part, for which a GPU waits once."""
-        parts: tuple[Part, Part] = ("train", "validation")
+        return advanced(self.launch(most), most)
+
+    @_framed
+    @torch.no_grad()
+    def launch(self, most: int) -> Tensor:
+        """Begin to `advance`, and wait for nothing; what it will have given is for `measured.advanced`."""
 
         def action() -> Tensor:
             with torch.enable_grad():
                 losses = self._train_epoch()
             with self._optimizer.evaluating(range(self.slots)):
-                seen = [self._figures(list(range(self.slots)), part, most) for part in parts]
+                seen = [self._figures(list(range(self.slots)), part, most) for part in PARTS]
             return torch.cat([losses.double()[None], *seen])
 
-        losses, *seen = np.split(self._launch(("advance", most), action).cpu().numpy(), [1, 4])
-        return losses[0], {part: _measured(figures, most) for part, figures in zip(parts, seen, strict=True)}
+        return self._launch(("advance", most), action)
 
     def _launch(self, key: Hashable, action: Callable[[], Tensor]) -> Tensor:
         """What an action on the slots' own tensors gives; on CUDA as a recorded graph."""
@@ -346,7 +325,7 @@ class Ensemble:
             return self.measure(range(self.slots), part, most).of(chosen)
         with self._optimizer.evaluating(chosen):
             figures = self._launch(("measure", part, most), lambda: self._figures(chosen, part, most))
-        return _measured(figures.cpu().numpy(), most)
+        return measured(figures.cpu().numpy(), most)
 
     def _figures(self, chosen: list[int], part: Part, most: int | None) -> Tensor:
         """(3, E) float64: accuracy, mean loss (or score, for some rows) and share of rows without a loss."""
@@ -370,13 +349,6 @@ class Ensemble:
             losses.append(row_losses[:, : own.shape[1]])
         loss_rows = torch.cat(losses, 1)
         return torch.stack([_sum(x.double()) / count for x in (torch.cat(right, 1), loss_rows, loss_rows == 0)])
-
-
-def _measured(figures: NDArray[np.float64], most: int | None) -> Measured:
-    """What was measured, from `Ensemble._figures`; of some rows alone, no loss."""
-    accuracy, loss, zero = figures
-    unknown = np.full_like(loss, np.nan)
-    return Measured(accuracy, unknown if most else loss, unknown if most else zero, np.isfinite(loss))
 
 
 def _size(row: Tensor, slices: Sequence[Slice]) -> float:

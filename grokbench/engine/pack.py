@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from grokbench.engine.ensemble import Ensemble, Measured
+from grokbench.engine.ensemble import Ensemble
 from grokbench.engine.kinds import ensemble
+from grokbench.engine.measured import Measured, advanced
 from grokbench.engine.sizing import PackSize
 from grokbench.records.grok import Diagnostics, GrokDetector, Trace
 from grokbench.spec import Part, RunSpec
@@ -84,14 +87,24 @@ class Slot:
 
 
 class Pack:
-    """A queue of runs, and an ensemble while any of them is in training."""
+    """A queue of runs, and an ensemble while any of them is in training.
 
-    def __init__(self, size: PackSize) -> None:
+    On CUDA it computes on a stream of its own, so that several packs can compute at once. queue: shared with them.
+    """
+
+    def __init__(self, size: PackSize, queue: dict[str, RunSpec] | None = None) -> None:
         self.size = size
-        self.queue: dict[str, RunSpec] = {}
+        self.queue: dict[str, RunSpec] = {} if queue is None else queue
         self.slots: list[Slot | None] = []
         self._ensemble: Ensemble | None = None
         self.compiler: str | None = None  # see `Ensemble`
+        self._stream: torch.cuda.Stream | None = None
+        self._launched: Tensor | None = None
+        self._spent = 0.0  # seconds that its launch took
+
+    def _aside(self) -> AbstractContextManager[object]:
+        """While it is entered, what is given to a GPU is given to the pack's own stream."""
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     @property
     def active(self) -> list[Slot]:
@@ -104,6 +117,13 @@ class Pack:
 
     def take(self, runs: Sequence[RunSpec], device: torch.device) -> None:
         """Begin these runs, at most `room`, in free slots."""
+        if device.type == "cuda" and self._stream is None:
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())
+        with self._aside():
+            self._take(runs, device)
+
+    def _take(self, runs: Sequence[RunSpec], device: torch.device) -> None:
         if not self._ensemble:
             slots = self.size.slots if self.size.fixed else len(runs)
             self._ensemble = ensemble(runs[0], slots, device, compile=self.size.compiled)
@@ -114,6 +134,12 @@ class Pack:
             self._ensemble.load(i, run)
             digest = run.digest
             self.slots[i] = Slot(digest, self.queue.pop(digest))
+
+    def state(self, slot: int) -> Tensor:
+        """All weights in a slot, on the processor."""
+        assert self._ensemble
+        with self._aside():
+            return torch.cat([w.flatten() for w in self._ensemble.weights(slot).values()]).cpu()
 
     def compact(self) -> None:
         """Drop the slots for which no run was left."""
@@ -131,21 +157,38 @@ class Pack:
 
     def abandon(self) -> None:
         """Put every unfinished run back into the queue, to be begun anew."""
-        self.queue = {slot.digest: slot.run for slot in self.active} | self.queue
-        self.slots, self._ensemble = [], None
+        others = {**self.queue}
+        self.queue.clear()
+        self.queue.update({slot.digest: slot.run for slot in self.active} | others)
+        self.slots, self._ensemble, self._launched = [], None, None
+
+    def launch(self) -> None:
+        """Give a GPU the next epoch, and do not wait for it. A processor has nothing to gain by that."""
+        began = time.perf_counter()
+        if self._ensemble and self._ensemble.on_gpu:
+            with self._aside():  # what is asked for most is fetched at once, whether it will be needed or not
+                self._launched = self._ensemble.launch(PROBE_ROWS)
+        self._spent = time.perf_counter() - began
 
     def epoch(self) -> list[Slot]:
-        """Train an epoch; the slots whose runs have ended are free from now on."""
+        """Train an epoch, or end the one that was launched; slots whose runs have ended are free from now on."""
+        if self._launched is None:
+            self.launch()
+        with self._aside():
+            return self._epoch()
+
+    def _epoch(self) -> list[Slot]:
         assert self._ensemble
         began = time.perf_counter()
         probes: dict[Part, Measured] = {}
-        if self._ensemble.on_gpu:  # what is asked for most is fetched at once, whether it will be needed or not
-            running, probes = self._ensemble.advance(PROBE_ROWS)
-        else:
+        if self._launched is None:
             running = self._ensemble.train().double().numpy()
+        else:
+            running, probes = advanced(self._launched, PROBE_ROWS)
+            self._launched = None
         figures, finite = self._evaluate(self._ensemble, probes)
         finite &= np.isfinite(running)
-        share = (time.perf_counter() - began) / len(self.active)
+        share = (self._spent + time.perf_counter() - began) / len(self.active)
         ended = []
         for i, slot in enumerate(self.slots):
             if slot:

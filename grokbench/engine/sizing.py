@@ -34,22 +34,33 @@ _LIVE = 4  # hidden layers of activations, or as much, that a step goes through 
 _BYTES = {"float32": 4, "float64": 8}
 
 
+# Packs that train at once. More slots in one ensemble would change a run's bits on CUDA, and fewer runs than slots
+# would waste them; packs of the same slots, each on a stream of its own, do neither. So many make 512 slots.
+AT_ONCE = {"cpu": 1, "cuda": 8}
+
+
 class PackSize(NamedTuple):
-    """slots: at most. fixed: always that many, the idle ones filled with zeros."""
+    """slots: at most. fixed: always that many, the idle ones filled with zeros. bytes: that it needs, roughly."""
 
     slots: int
     fixed: bool
     compiled: bool
+    bytes: int = 0
 
 
 def pack_size(run: RunSpec, device: str) -> PackSize:
     """The size of packs for runs of this shape on 'cpu' or 'cuda'."""
     ours = run.softmax_source is None and isinstance(run.model, ModelSpec)  # foreign code may not compile
     compiled = device == "cpu" and ours and work(run) >= COMPILE_WORK and compiler(device) is not None
-    room = _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
-    slots = max(FEWEST, min(MOST[device], room // bytes_of_a_replica(run)))
+    each = bytes_of_a_replica(run)
+    slots = max(FEWEST, min(MOST[device], room(device) // each))
     # A processor computes each slice of a batched product alike however many there are.
-    return PackSize(slots, compiled or device == "cuda", compiled)
+    return PackSize(slots, compiled or device == "cuda", compiled, slots * each)
+
+
+def room(device: str) -> int:
+    """Bytes for all packs that train at once: a processor's cache, half the memory of a GPU."""
+    return _cache_bytes() if device == "cpu" else torch.cuda.get_device_properties(0).total_memory // 2
 
 
 def work(run: RunSpec) -> float:

@@ -114,6 +114,8 @@ def _run(request: Request, slowdown: float, device: torch.device, homes: Sequenc
             place = len(clocks)
             steps = home.call(_prepare, place, kind, run, request.replicas, device, request.threads or 1, factor)
             clocks.append(functools.partial(home.call, _sample, place))
+        if device.type == "cuda":
+            clock.warm(clocks[0], device, most=request.seconds)
         found = race(clocks[0], clocks[1], request.seconds / steps)
         for place, (home, text) in enumerate(zip(homes, texts, strict=True)):
             if not home.call(_finite, place):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from grokbench.perf import Result, Timing
+from grokbench.perf import Result, Timing, card
 from grokbench.report import github, layout
 from grokbench.report.layout import Column, Grid, Part
 
@@ -63,7 +63,10 @@ def text(result: Result, width: int | None = None, *, color: bool = False) -> st
 
 def _clocks(result: Result) -> str:
     before, after = result.clocks
-    return "".join(f"; clock {name} {value}, afterwards {after.get(name, '?')}" for name, value in before.items())
+    told = [name for name in before if name == "cpu" or name.startswith("clocks.")]
+    words = "".join(f"; clock {name} {before[name]}, afterwards {after.get(name, '?')}" for name in told)
+    why = card.throttled(after)
+    return words + f"; slowed down by: {why}" * bool(why)
 
 
 def document(result: Result) -> dict[str, Any]:

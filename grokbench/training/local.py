@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -82,7 +82,8 @@ class Executor:
         _keep_freed_memory()
         with numerics():
             self._provenance = provenance.capture(self._device)
-        self._packs: dict[Hashable, Pack] = {}
+        self._shapes: dict[Hashable, list[Pack]] = {}  # packs of one shape, with one queue
+        self._at_once = sizing.AT_ONCE[self._device]
         self._asked: dict[str, RunSpec] = {}
         self._done: set[str] = set()
         self._held: set[str] = set()  # by other processes, when last seen
@@ -103,7 +104,11 @@ class Executor:
 
     def _pack(self, run: RunSpec) -> Pack:
         kind = (shape(run), size := sizing.pack_size(run, self._device))
-        return self._packs.setdefault(kind, Pack(size))
+        return self._shapes.setdefault(kind, [Pack(size)])[0]
+
+    @property
+    def _packs(self) -> list[Pack]:
+        return [pack for packs in self._shapes.values() for pack in packs]
 
     def records(self, runs: Sequence[RunSpec]) -> dict[str, Record]:
         """The records of these runs by digest, trained first where there is none yet."""
@@ -142,31 +147,67 @@ class Executor:
         self._held.clear()
         elsewhere = self._store.known(set(self._asked) - self._done, self._since)
         self._done |= elsewhere
-        for pack in self._packs.values():
-            pack.queue = {digest: run for digest, run in pack.queue.items() if digest not in elsewhere}
+        for pack in self._packs:
+            for digest in elsewhere:
+                pack.queue.pop(digest, None)
 
     def _advance(self, missing: set[str]) -> bool:
-        """Train one epoch of a pack; False if there is none to train here.
-
-        What has been begun is ended first, so that few leases are held, then what is missing. Where that is in
-        other processes' hands, they may be waiting for what is in ours.
-        """
-        packs = self._packs.values()
-        begun = [pack for pack in packs if pack.active]
-        wanted = [pack for pack in packs if not missing.isdisjoint(pack.queue)]
-        for pack in (*begun, *wanted, *(() if self._divided else packs)):
+        """Train one epoch of a pack, or of several at once; False if there is none to train here."""
+        chosen: list[Pack] = []
+        room = sizing.room(self._device)
+        for pack in self._order(missing):
+            if chosen and (len(chosen) >= self._at_once or sum(p.size.bytes for p in (*chosen, pack)) > room):
+                break
+            if pack in chosen:
+                continue
             try:
                 self._refill(pack, missing)
-                if not pack.active:
-                    continue
-                ended = pack.epoch()
+                if pack.active:
+                    pack.launch()
+                    chosen.append(pack)
             except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error) or not pack.halve():
-                    raise
-                ended = []
+                self._spare(pack, len(chosen) + 1, error)
+                chosen = chosen or [pack]
+                break
+        for pack in chosen:
+            ended: list[Slot] = []
+            try:
+                ended = pack.epoch() if pack.active else []
+            except (MemoryError, RuntimeError) as error:
+                self._spare(pack, len(chosen), error)
             self._keep(pack, ended)
-            return True
-        return False
+        return bool(chosen)
+
+    def _order(self, missing: set[str]) -> Iterator[Pack]:
+        """The packs, those first that should train first.
+
+        What has been begun is ended first, so that few leases are held, then what is missing. Where that is in
+        other processes' hands, they may be waiting for what is in ours. Where one is full, another one helps it.
+        """
+        packs = self._packs
+        yield from [pack for pack in packs if pack.active]
+        yield from [pack for pack in packs if not missing.isdisjoint(pack.queue)]
+        if not self._divided:
+            yield from packs
+        for alike in self._shapes.values():
+            while self._at_once > 1 and self._full(alike, missing):
+                alike.append(Pack(alike[0].size, alike[0].queue))
+                yield alike[-1]
+
+    def _full(self, alike: list[Pack], missing: set[str]) -> bool:
+        """Whether runs of one shape wait that could begin, while all packs of that shape are full."""
+        waiting = alike[0].queue.keys() - self._held
+        return bool(waiting & missing if self._divided else waiting) and not any(pack.room for pack in alike)
+
+    def _spare(self, pack: Pack, at_once: int, error: MemoryError | RuntimeError) -> None:
+        """After running out of memory: fewer packs at once, which changes no bits, or else fewer slots."""
+        if not out_of_memory(error):
+            raise error
+        if at_once > 1:
+            self._at_once = at_once - 1
+            pack.abandon()
+        elif not pack.halve():
+            raise error
 
     def _refill(self, pack: Pack, missing: set[str]) -> None:
         """Load queued runs into free slots, those that are missing first."""
@@ -188,7 +229,7 @@ class Executor:
 
     def _abandon(self) -> None:
         """After a failure, put every run without a record back into its queue, to be begun anew."""
-        for pack in self._packs.values():
+        for pack in self._packs:
             pack.abandon()
         for digest, run in self._asked.items():  # also those that ended and could not be stored
             if digest not in self._done:
@@ -209,9 +250,7 @@ class Executor:
 
     def progress(self) -> Progress:
         """What is running and how much is done."""
-        running = tuple(
-            Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs.values() for slot in pack.active
-        )
+        running = tuple(Running(slot.run, slot.epoch, *slot.latest) for pack in self._packs for slot in pack.active)
         waiting: tuple[str, ...] = ()
         if self._idle is not None and time.monotonic() >= self._idle + SAID_SECONDS:
             waiting = tuple(self._store.holders(set(self._asked) - self._done))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from grokbench.engine.pack import Pack
+from grokbench.engine.sizing import PackSize
 from grokbench.numerics.frame import deterministic
 from grokbench.records.store import Record, Store
 from grokbench.spec import SOFTMAXES, GrokCriterion, RunSpec, machine_failed
@@ -31,6 +33,7 @@ from grokbench.verify.runs import (
 
 THREADS = (1, 2, 3)
 BUDGET = 20  # epochs of a run that is trained twice
+PACKS, EPOCHS = 3, 3  # packs that train at once, and for how long: an epoch as it is, one recorded, one replayed
 
 
 def company(device: torch.device) -> str:
@@ -62,6 +65,36 @@ def refill(device: torch.device) -> str:
         if not torch.equal(state(ensemble, 1), state(single, 0)):
             raise FaultError(f"{named(run)}: a run in a slot that another has left differs from the run alone")
     return f"{len(found)} runs have the same bits in a slot that another run has left"
+
+
+def packs(device: torch.device) -> str:
+    """On CUDA, beside other packs that compute at once, each on a stream of its own."""
+    if device.type != "cuda":
+        raise UnseenError("packs train at once on CUDA alone")
+    for run in (found := cases()):
+        last, *others = replicas(run, PACKS * SLOTS)
+        made = []
+        for count in (1, PACKS):
+            shares = [[last], *(others[i :: PACKS - 1] for i in range(count - 1))]
+            working = [_pack(share[:SLOTS], device) for share in shares]
+            for _ in range(EPOCHS):
+                for pack in working:
+                    pack.launch()
+                for pack in working:
+                    pack.epoch()
+            made.append(working[0].state(0))
+        if not torch.equal(*made):
+            raise FaultError(f"{named(run)}: a run in one of {PACKS} packs at once differs from the run alone")
+    return f"{len(found)} runs have the same bits while {PACKS - 1} other packs train"
+
+
+def _pack(runs: list[RunSpec], device: torch.device) -> Pack:
+    """A pack of so many slots that has begun with these runs, and will not end them."""
+    rule = GrokCriterion(budget=1000, hold=100)
+    endless = [replace(run, criterion=rule) for run in runs]
+    pack = Pack(PackSize(SLOTS, fixed=True, compiled=False), {run.digest: run for run in endless})
+    pack.take(endless, device)
+    return pack
 
 
 def threads(device: torch.device) -> str:

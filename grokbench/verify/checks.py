@@ -24,6 +24,7 @@ CHECKS: dict[str, Check] = {
     "exact": numbers.exact,
     "in company": bits.company,
     "refilled": bits.refill,
+    "packs": bits.packs,
     "threads": bits.threads,
     "processes": bits.process,
     "twice": bits.twice,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
+from nvml import library
 from pretend_cuda import PretendedCuda
 
 from grokbench.perf import card
@@ -52,21 +52,6 @@ def test_without_a_tool_nothing_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with PretendedCuda():
         assert card.state(GPU) == {}
-
-
-class GoneError(Exception):
-    """What the library raises."""
-
-
-def library(**answers):
-    def missing(*arguments):
-        raise GoneError
-
-    names = ("SystemGetDriverVersion", "DeviceGetClockInfo", "DeviceGetMaxClockInfo", "DeviceGetPowerUsage")
-    names += ("DeviceGetTemperature", "DeviceGetPersistenceMode", "DeviceGetEccMode", "Init", "Shutdown")
-    names += ("DeviceGetCurrentClocksThrottleReasons", "DeviceGetHandleByUUID")
-    made = {f"nvml{name}": answers.get(name, missing) for name in names}
-    return SimpleNamespace(NVMLError=GoneError, NVML_CLOCK_SM=1, NVML_CLOCK_MEM=2, NVML_TEMPERATURE_GPU=0, **made)
 
 
 def test_the_library_is_asked_first_and_may_not_know_everything(tool, monkeypatch):

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
+from timed import Benchmark
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim._muon import _zeropower_via_newtonschulz
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,14 +24,6 @@ from grokbench.spec import task
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """The folder of the benchmarks, whose modules can now be imported."""
-    folder = ROOT / "benchmarks"
-    monkeypatch.syspath_prepend(folder)
-    return folder
 
 
 @pytest.mark.slow
@@ -58,19 +50,6 @@ def test_a_timed_benchmark_says_what_it_measured_and_can_be_compared(benchmarks,
     assert cli.main(["compare", str(path), str(path), "--json", "-"]) == 0
     (compared,) = json.loads(capsys.readouterr().out)["benchmarks"]
     assert compared["results"][1]["ratio"] == 1
-
-
-class Benchmark:
-    """What `Race` needs of pytest-benchmark's fixture, with a median of 2 seconds."""
-
-    def __init__(self, *, disabled=False):
-        self.disabled, self.extra_info = disabled, {}
-        self.stats = SimpleNamespace(stats=SimpleNamespace(median=2.0))
-
-    def pedantic(self, candidate, setup, rounds):
-        for _ in range(rounds):
-            setup()
-            candidate()
 
 
 def test_a_race_alternates_and_counts(benchmarks, pytestconfig):

@@ -14,6 +14,7 @@ from pretend_cuda import Graph, PretendedCuda
 
 from grokbench import cli
 from grokbench.claims import presets
+from grokbench.engine.pack import Pack
 from grokbench.models import blocks, transformer
 from grokbench.numerics import frame, rng
 from grokbench.optim import adamw, newton_schulz, stack
@@ -190,7 +191,7 @@ def test_a_plain_loop_learns(monkeypatch):
     assert seen[-1] < 0.5 * seen[0]
 
 
-@pytest.mark.parametrize("check", [whole.compiled, whole.graphs, whole.kernels])
+@pytest.mark.parametrize("check", [whole.compiled, whole.graphs, whole.kernels, bits.packs])
 def test_compiled_steps_and_graphs_are_compared_on_cuda_alone(check):
     with pytest.raises(UnseenError):
         check(CPU)
@@ -205,6 +206,28 @@ def test_a_graph_that_does_something_else_is_found(monkeypatch):
         monkeypatch.setattr(Graph, "replay", lambda graph: None)
         with pytest.raises(FaultError, match="sgd under softmax: recorded as a graph"):
             whole.graphs(torch.device("cuda"))
+
+
+def test_packs_that_disturb_each_other_are_found(monkeypatch):
+    small = dataclasses.replace(runs.PLAIN, width=16, heads=2, feed_forward=16)
+    monkeypatch.setattr(bits, "SLOTS", 2)
+    monkeypatch.setattr(bits, "cases", lambda: [runs.a_run(small, "sgd(lr=0.05)", "softmax", p=3, batch=4)])
+    launch = Pack.launch
+    with PretendedCuda():
+        assert "1 runs have the same bits while 2 other packs train" in bits.packs(torch.device("cuda"))
+        launched = []
+
+        def disturbed(pack):
+            """Writes where the one that was launched before it computes."""
+            launch(pack)
+            for other in launched[-1:]:
+                if other is not pack:
+                    other._ensemble._weights.flat.mul_(1.001)
+            launched.append(pack)
+
+        monkeypatch.setattr(Pack, "launch", disturbed)
+        with pytest.raises(FaultError, match="sgd under softmax: a run in one of 3 packs at once differs"):
+            bits.packs(torch.device("cuda"))
 
 
 def test_the_environment_and_the_torch_of_a_verification_are_deterministic(monkeypatch):
