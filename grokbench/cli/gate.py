@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if request.candidate_path:
         sys.stderr.write(f"the candidate from {request.candidate_path} trains in a process of its own\n")
-    with progress.watching() as listener, prints.kept() as lines:
+    with prints.kept() as lines, progress.watching() as listener:  # a live display leaves as it found it
         result = gates.run(request, listener)
     prints.tell(lines, "an optimizer")
     out = output(options.json)

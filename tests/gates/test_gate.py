@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -293,3 +295,27 @@ def test_a_baseline_of_another_model_is_asked_for_with_it():
     assert setting.model == "mlp(width=16)"
     other = gate._setting(gates.Request("saved.json", "adamw", model="mlp(width=32)"), content)
     assert "width=32" in str(other.preset.model)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("command", ["gate", "run", "sweep"])
+def test_the_answer_is_printed_also_below_a_live_display(capsys, monkeypatch, command):
+    """A live display takes standard output for its own, and gives it back when it ends."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    asked = {
+        "gate": ["--baseline", "sgd", "--candidate", "sgd(lr=0.2)", "--max-pairs", "1", "--budget", "3"],
+        "run": ["--optimizer", "sgd", "--optimizer", "sgd(lr=0.2)", "--budget", "3", "--replicas", "2"],
+        "sweep": ["--preset", "tiny", "--optimizer", "sgd", "--grid", "lr=0.1", "weight_decay=0", "--replicas", "1"],
+    }[command]
+    cell = ["--preset", "tiny", "--task", "add", "--softmax", "softmax"] if command != "sweep" else []
+    code = cli.main([command, *cell, *asked, "--store", "fresh.sqlite"])
+    assert "\x1b[" in sys.stderr.getvalue(), "the display was live"
+    out = capsys.readouterr().out
+    assert code in (0, 1)
+    assert "sgd" in out
+    assert len(out.splitlines()) >= 3
