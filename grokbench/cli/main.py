@@ -27,6 +27,7 @@ from grokbench.cli import (
 )
 from grokbench.cli.common import USAGE, Parser, inputs
 from grokbench.records import files
+from grokbench.records.provenance import VERSION
 from grokbench.report import signs
 from grokbench.training import cores
 
@@ -45,6 +46,7 @@ EXIT_CODES = (
 def parser() -> Parser:
     """What the command line takes; the chosen command's function is in `action`."""
     top = Parser(prog="grokbench", description=ABOUT, epilog=EXIT_CODES)
+    top.add_argument("--version", action="version", version=f"grokbench {VERSION}")
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for command in COMMANDS:
         command.add(commands)
@@ -56,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; for `gate --bisect`, that which `git bisect run` wants."""
     signs.fit(sys.stdout, sys.stderr)  # before help is shown
     given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        sys.stderr.write(parser().format_help())
+        return USAGE
     if "--bisect" not in given:
         return _main(arguments)
     try:

@@ -82,7 +82,7 @@ def listing(store: Store, task: str | None, arm: str | None, outcome: str | None
     """The runs of a store, a row each. Raises `UsageError` for a name that none of them has."""
     found = [(d, RunSpec.from_json(spec), ended, epochs, first) for d, spec, ended, epochs, first in store.listing()]
     if found and task:
-        choose("task", task, tuple(sorted({entry[1].task.name for entry in found})))
+        choose("task", task, tuple(sorted({name for entry in found for name in _names(entry[1].task.name)})))
     if found and arm:
         choose("arm", arm, tuple(sorted({_arm(entry[1]) for entry in found})))
     if outcome:
@@ -90,7 +90,7 @@ def listing(store: Store, task: str | None, arm: str | None, outcome: str | None
     chosen = [
         (digest, run, ended, epochs, first)
         for digest, run, ended, epochs, first in found
-        if task in (None, run.task.name) and arm in (None, _arm(run)) and outcome in (None, ended.value)
+        if task in (None, *_names(run.task.name)) and arm in (None, _arm(run)) and outcome in (None, ended.value)
     ]
     arms: dict[str, list[dict[str, object]]] = {}
     for _, run, *_ in chosen:
@@ -110,6 +110,11 @@ def listing(store: Store, task: str | None, arm: str | None, outcome: str | None
     shown = [i for i, column in enumerate(_LIST) if besides or column.head != "other settings"]
     table = layout.Grid([_LIST[i] for i in shown], [[row[i] for i in shown] for row in rows])
     return [f"{count}; grokbench show RUN shows one of them", table]
+
+
+def _names(task: str) -> tuple[str, str]:
+    """A task's name, with its settings and without."""
+    return task, task.partition("(")[0]
 
 
 def _arm(run: RunSpec) -> str:

@@ -15,6 +15,7 @@ from grokbench.spec.registry import RESERVED, load
 
 EPOCHS = PATIENT // 2  # of two steps; some optimizers stand still in the first few
 NO_CLOSURE = "grokbench never gives a closure, so it cannot train this optimizer"
+TRIED = 5  # steps, of what may help
 MATRICES = "it takes matrices alone: with parameters='matrices' it trains, and AdamW takes the rest"
 NAMES = (
     "it wants names: write a factory, def mine(named, …): return "
@@ -70,10 +71,12 @@ def _hint(spec: OptimizerSpec, error: UsageError) -> str:
 
 
 def _trains(spec: OptimizerSpec) -> bool:
+    """Whether it takes some steps: what fails in the third needs another hint than what fails in the first."""
     try:
         one = Replica(spec, tiny=True)
-        one.give(noise(1, 1)[0, 0])
-        one.step()
+        for drawn in noise(TRIED, 1)[:, 0]:
+            one.give(drawn)
+            one.step()
     except UsageError:
         return False
     return True

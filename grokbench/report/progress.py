@@ -7,7 +7,7 @@ import html
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -20,6 +20,7 @@ from grokbench.report.layout import Column, Grid, fitted
 
 if TYPE_CHECKING:
     from grokbench.engine.pack import Running
+    from grokbench.spec import OptimizerSpec
     from grokbench.training.local import Progress
 
 _SHOWN_SLOTS = 8
@@ -69,7 +70,9 @@ class Display:
 
     def _picture(self, progress: Progress) -> Group:
         width = self._console.width
-        rows = [_row(running) for running in progress.running[:_SHOWN_SLOTS]]
+        paired = sorted(progress.running, key=lambda one: (one.run.task.name, one.run.softmax, one.run.replica))
+        labels = _labels([one.run.optimizer for one in paired])
+        rows = [_row(one, labels[one.run.optimizer]) for one in paired[:_SHOWN_SLOTS]]
         hidden = len(progress.running) - _SHOWN_SLOTS
         more = [Text(f"and {hidden} more runs", "dim")] if hidden > 0 else []
         bar = ProgressBar(total=max(progress.wanted, 1), completed=progress.done, width=min(60, width))
@@ -77,6 +80,7 @@ class Display:
         return Group(Text(self._line(progress)), Padding(bar, 0), *table, *more)
 
 
+_SHOWN_SETTINGS = ("lr=", "weight_decay=")  # in columns of their own
 _COLUMNS = (
     Column("task", right=False),
     Column("softmax", right=False, drop=2),
@@ -90,14 +94,31 @@ _COLUMNS = (
 )
 
 
-def _row(running: Running) -> tuple[str, ...]:
+def _labels(optimizers: Sequence[OptimizerSpec]) -> dict[OptimizerSpec, str]:
+    """A name for each that tells it from the others, as far as names and settings can, besides rate and decay."""
+    names: dict[str, set[str]] = {}
+    for one in optimizers:
+        names.setdefault(_short(one.name), set()).add(one.name)
+    found = {}
+    for one in optimizers:
+        alike = [set(other.settings) for other in optimizers if other.name == one.name]
+        own = [s for s in one.settings if s not in set.intersection(*alike) and not s.startswith(_SHOWN_SETTINGS)]
+        name = _short(one.name) if len(names[_short(one.name)]) == 1 else one.name
+        found[one] = name + f"({', '.join(own)})" * bool(own)
+    return found
+
+
+def _short(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+def _row(running: Running, label: str) -> tuple[str, ...]:
     """One run, with the rate and the decay, in which runs of a sweep differ."""
     run = running.run
     given = dict(run.optimizer.hyperparameters)
     settings = (str(given.get(key, "")) for key in ("lr", "weight_decay"))
     shares = (f"{share:.1%}" for share in (running.train_accuracy, running.validation_accuracy))
-    name = run.optimizer.name.rpartition(":")[2]
-    return run.task.name, run.softmax, name, *settings, str(run.replica), str(running.epoch), *shares
+    return run.task.name, run.softmax, label, *settings, str(run.replica), str(running.epoch), *shares
 
 
 def told(progress: Progress, elapsed: float) -> str:

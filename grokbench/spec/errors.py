@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sqlite3
 
 
@@ -42,7 +43,9 @@ def out_of_memory(error: BaseException) -> bool:
 def choose(kind: str, name: str, choices: tuple[str, ...]) -> str:
     """Return `name` if it is one of `choices`, else raise `UsageError` that lists them."""
     if name not in choices:
-        raise UsageError(f"unknown {kind} {name!r}: choose from {', '.join(choices)}")
+        near = difflib.get_close_matches(name, choices, 1)
+        meant = f"; is {near[0]!r} meant?" if near else ""
+        raise UsageError(f"unknown {kind} {name!r}: choose from {', '.join(choices)}{meant}")
     return name
 
 

@@ -50,14 +50,13 @@ def parse(text: str) -> TaskSpec:
         for key in given:
             choose(f"setting of {name}", key, (*family.defaults, "train_share"))
         given = {**family.defaults, **given}
-    if share is None:
-        share = family.train_share if family else TRAIN_SHARE
-    full = plugins.written(name, given)
+    usual = family.train_share if family else TRAIN_SHARE
+    named = given if share in (None, usual) else {**given, "train_share": share}  # so that two shares have two names
     table = _made(name, tuple(given.items()))
     assert table.vocabulary is not None
     assert table.classes is not None
     sizes = (*table.questions.shape, table.vocabulary, table.classes)
-    return TaskSpec(full, share, sizes=sizes, table=_hash(table))
+    return TaskSpec(plugins.written(name, named), usual if share is None else share, sizes=sizes, table=_hash(table))
 
 
 def _published(name: str, given: dict[str, Value], share: float | None) -> TaskSpec:
@@ -74,6 +73,7 @@ def table(spec: TaskSpec) -> Table:
     if spec.sizes is None:
         return PUBLISHED[spec.name](spec)
     name, given = plugins.split(TASK, spec.name)
+    given.pop("train_share", None)
     made = _made(name, tuple(given.items()))
     if _hash(made) != spec.table:
         raise UsageError(

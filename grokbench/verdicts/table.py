@@ -156,8 +156,8 @@ def _baseline(rows: Sequence[Row], baseline: str | None) -> str:
         raise UsageError(f"a comparison needs two arms, not only {short(arms[0])}; --target T compares with a number")
     if baseline is not None and baseline not in arms:
         near = difflib.get_close_matches(baseline, arms, 1, 0.5)
-        asked = f" (is {short(near[0])} meant?)" if near else ""
-        raise UsageError(f"unknown arm {short(baseline)}{asked}: choose from {', '.join(map(short, arms))}")
+        meant = f"; is {short(near[0])} meant?" if near else ""
+        raise UsageError(f"unknown arm {short(baseline)}: choose from {', '.join(map(short, arms))}{meant}")
     return baseline or arms[0]
 
 

@@ -152,7 +152,7 @@ class Verdict:
 
     def _why_undecided(self) -> str:
         if self.endpoint.timed and not any(self.grokked.values()):
-            return "no run reached it; raise the budget"
+            return "no run reached it: raise the budget, unless they diverged"
         smallest = min(self.p_adjusted, self.p_reverse_adjusted)
         pairs = f"{self.pairs} {self.question.unit}{'s' * (self.pairs != 1)}"
         if (self.cell or self.tabled) and self.least > self.level:

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,8 @@ from tiny import a_run
 
 from grokbench.engine.pack import Running
 from grokbench.records.store import Store
-from grokbench.report.progress import Display
+from grokbench.report.progress import Display, _labels
+from grokbench.spec.registry import parse
 from grokbench.training import local
 from grokbench.training.local import Executor, Progress
 
@@ -140,3 +142,11 @@ def test_the_headings_of_the_live_display_are_whole(width, heads, clock):
     lines = out.getvalue().splitlines()
     assert heads.split() in [line.split() for line in lines]
     assert max(map(len, lines)) <= width
+
+
+def test_the_live_display_tells_arms_apart() -> None:
+    muon, other = (parse(f"muon(lr=0.02, ns_steps={n}, adamw_lr=0.01)") for n in (5, 1))
+    assert set(_labels([muon, other, other]).values()) == {"muon(ns_steps=5)", "muon(ns_steps=1)"}
+    twins = [replace(parse("torch.optim:SGD(lr=0.1)"), name=name) for name in ("one:Mine", "two:Mine")]
+    assert set(_labels(twins).values()) == {"one:Mine", "two:Mine"}
+    assert _labels([parse("torch.optim:SGD(lr=0.1)")]).popitem()[1] == "SGD"

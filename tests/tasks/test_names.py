@@ -150,10 +150,12 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_plug_in_is_a_function_of_its_settings(mine: str) -> None:
     spec = tasks.parse(f"{mine}:good( rows = 5, train_share=0.4 )")
-    assert (spec.name, spec.train_rows, spec.sizes) == (f"{mine}:good(rows=5)", 2, (5, 2, 5, 3))
+    assert (spec.name, spec.train_rows, spec.sizes) == (f"{mine}:good(rows=5, train_share=0.4)", 2, (5, 2, 5, 3))
     tokens, labels = generate(spec)
     assert tokens.tolist() == [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]]
     assert labels.tolist() == [0, 1, 2, 0, 1]
+    assert tasks.parse(spec.name) == spec
+    assert tasks.parse(f"{mine}:good(rows=5, train_share=0.5)").name == f"{mine}:good(rows=5)"
     assert tasks.parse(f"{mine}:listed").sizes == (3, 2, 2, 2)
 
 

@@ -67,7 +67,7 @@ def test_censored_runs_lose_to_others_and_tie_with_each_other():
     assert v.grokked == {"adamw": 6, "mine": 4}
     (tied,) = verdicts_of(rows(baseline=[None] * 6, candidate=[None] * 6), None)
     assert (tied.p, tied.p_reverse, tied.ratio, tied.interval) == (1.0, 1.0, None, None)
-    assert tied.reason == "no run reached it; raise the budget"
+    assert tied.reason == "no run reached it: raise the budget, unless they diverged"
     (last,) = verdicts_of(rows(baseline=[None] * 6, candidate=[1000] * 6), None)
     assert last.status is Status.SUPPORTED, "reached in the last epoch is earlier than never"
 

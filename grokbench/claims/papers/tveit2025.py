@@ -24,16 +24,17 @@ def earlier(setup: Setup, baseline: Arm, candidate: Arm, protocol: str, *, asser
     if grid:
         for arm in (baseline, candidate):
             grid.settings(arm.optimizer)  # refuses what cannot be tuned
+    published = (baseline.optimizer.name, candidate.optimizer.name) == ("adamw", "muon")
     name = _name(f"{candidate.label}-before-{baseline.label}", protocol)
     return setup.claim(
         name,
         f"{candidate.label} groks earlier than {baseline.label}",
-        SOURCE,
+        SOURCE if published else "asked of grokbench, not published",
         baseline,
         candidate,
         protocol=protocol,
         grid=grid,
-        scope=SCOPE,
+        scope=SCOPE if published else "at the preset's model and settings",
         asserted=asserted or name in setup.preset.asserted,
         comparisons=setup.comparisons if asserted else 1,
     )
