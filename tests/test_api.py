@@ -67,7 +67,7 @@ def test_importing_is_quick_and_brings_no_torch() -> None:
 
 def test_every_name_is_there_and_is_documented() -> None:
     for name in gb.__all__:
-        assert getattr(gb, name).__doc__, name
+        assert getattr(gb, name).__doc__ or sys.flags.optimize > 1, name
     assert set(gb.__all__) <= set(dir(gb))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gb.nothing  # noqa: B018
