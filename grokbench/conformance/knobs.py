@@ -34,6 +34,7 @@ FEW = placed(
 # and so is one of at least a half, whatever its name: a decay_rate of 0.9 is a share.
 SCALE_LIKE = re.compile(r"lr|rate|eps|decay|\bwd\b|l2", re.I)
 LARGE_SHARE = 0.5
+LARGE_COUNT = 64  # more than any parameter here has rows
 # Switches of torch's own that act on speed, or on what may be done with the graph.
 SPEED = ("foreach", "fused", "capturable", "differentiable")
 TRIES = 2  # values to try of what changes nothing at first
@@ -162,8 +163,13 @@ def variations(name: str, value: Any) -> Iterator[Any]:
             for other in variations(name, entry):
                 yield (*value[:i], other, *value[i + 1 :])
     elif isinstance(value, int):
-        near = (value + 1, max(1, value - 1)) if value else (4, 1)  # 0 is none, and of some things one is none, too
-        yield from (v for v in (*near, 2 * value + 1, 4) if v != value)
+        near = (value + 1, max(1, value - 1))
+        if not value:
+            near = (4, 1)  # 0 is none, and of some things one is none, too
+        elif value > LARGE_COUNT:
+            near = (4, value // 2)  # it may be a size that nothing here has
+        fewer = (value // 4,) if value > 4 else ()  # as of bits, of which most numbers are refused
+        yield from (v for v in (*near, value + 1, 2 * value + 1, 4, *fewer) if v != value)
     elif isinstance(value, float):
         large = () if inside else (value * 100,)
         close = (1 - (1 - value) * 0.99,) if inside else (value * 1.01,)
@@ -266,15 +272,22 @@ class _Search:
 
     def _acting(self, spec: OptimizerSpec, names: list[str], scale: float, steps: int) -> list[str]:
         """Those of these knobs that change the weights. If all of them together do not, none is looked at by itself."""
-        tries = {name: list(islice(variations(name, self.values[name]), TRIES)) for name in names}
+        tries = {name: list(islice(self._accepted(name), TRIES)) for name in names}
         if len(names) > 1:
             plain, together = self._course(spec, scale), []
             for i in range(TRIES):
-                every = _with(spec, **{name: own[min(i, len(own) - 1)] for name, own in tries.items()})
+                every = _with(spec, **{name: own[min(i, len(own) - 1)] for name, own in tries.items() if own})
                 together.append(self._course(every, scale).parts_from(plain, steps) if every else None)
             if not any(parted or parted is None for parted in together):
                 return []
         return [name for name, own in tries.items() if self._acts(spec, name, own, (scale,), steps)]
+
+    def _accepted(self, name: str) -> Iterator[Any]:
+        """Other values of a knob that the optimizer takes by themselves."""
+        for other in variations(name, self.values[name]):
+            changed = _with(self.spec, **{name: other})
+            if changed and self._course(changed, SCALES[0]).at(STEPS) is not None:
+                yield other
 
     def _contexts(self, silent: list[str]) -> Iterator[tuple[str, OptimizerSpec]]:
         """What else is changed, by name, with the optimizer: each knob, and then each beside decay, if it has none.
