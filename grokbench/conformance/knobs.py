@@ -34,6 +34,7 @@ FEW = placed(
 # and so is one of at least a half, whatever its name: a decay_rate of 0.9 is a share.
 SCALE_LIKE = re.compile(r"lr|rate|eps|decay|\bwd\b|l2", re.I)
 LARGE_SHARE = 0.5
+LARGE_COUNT = 64  # more than any parameter here has rows
 # Switches of torch's own that act on speed, or on what may be done with the graph.
 SPEED = ("foreach", "fused", "capturable", "differentiable")
 TRIES = 2  # values to try of what changes nothing at first
@@ -162,8 +163,13 @@ def variations(name: str, value: Any) -> Iterator[Any]:
             for other in variations(name, entry):
                 yield (*value[:i], other, *value[i + 1 :])
     elif isinstance(value, int):
-        near = (value + 1, max(1, value - 1)) if value else (4, 1)  # 0 is none, and of some things one is none, too
-        yield from (v for v in (*near, 2 * value + 1, 4) if v != value)
+        near = (value + 1, max(1, value - 1))
+        if not value:
+            near = (4, 1)  # 0 is none, and of some things one is none, too
+        elif value > LARGE_COUNT:
+            near = (4, value // 2)  # it may be a size that nothing here has
+        fewer = (value // 4,) if value > 4 else ()  # as of bits, of which most numbers are refused
+        yield from (v for v in (*near, value + 1, 2 * value + 1, 4, *fewer) if v != value)
     elif isinstance(value, float):
         large = () if inside else (value * 100,)
         close = (1 - (1 - value) * 0.99,) if inside else (value * 1.01,)
@@ -211,24 +217,29 @@ class _Search:
         """Knobs that change nothing; those that take no other value; those that act beside another one, with it."""
         dead: list[str] = []
         stuck: list[str] = []
-        joint: dict[str, str] = {}
+        silent: list[str] = []
         for name, value in self.values.items():
             if not _is_knob(value):
                 continue
             if isinstance(value, list | tuple) and len(value) > 1:
-                silent = [i for i in range(len(value)) if self._is_dead(name, value, i)]
-                if silent and len(silent) < len(value):
-                    dead += [f"{name}[{i}]" for i in silent]
+                places = [i for i in range(len(value)) if self._is_dead(name, value, i)]
+                if places and len(places) < len(value):
+                    dead += [f"{name}[{i}]" for i in places]
                     continue
             acts = self._acts(self.spec, name, variations(name, value), SCALES, STEPS)
             if acts is None:
                 stuck.append(name)
             elif not acts:
-                if partner := self._late(name, variations(name, value)) or self._beside(name):
-                    joint |= {name: partner} if partner != name else {}
-                else:
-                    dead.append(name)
-        return dead, stuck, joint
+                silent.append(name)
+        late = self._acting(self.spec, silent, SCALES[0], MANY_STEPS)
+        silent = [name for name in silent if name not in late]
+        joint: dict[str, str] = {}
+        for partner, context in self._contexts(silent):
+            others = [name for name in silent if name not in (*joint, *partner.split(" and "))]
+            joint |= dict.fromkeys(self._acting(context, others, MIXED, STEPS), partner)
+            if len(joint) == len(silent):
+                break
+        return dead + [name for name in silent if name not in joint], stuck, joint
 
     def _acts(
         self, spec: OptimizerSpec, name: str, others: Iterable[Any], scales: Iterable[float], steps: int
@@ -237,7 +248,7 @@ class _Search:
         plain = [(scale, before) for scale in scales if (before := self._course(spec, scale)).at(steps) is not None]
         seen = None
         for other in others:
-            changed = _with(spec, name, other)
+            changed = _with(spec, **{name: other})
             for scale, before in plain if changed else ():
                 assert changed
                 parted = self._course(changed, scale).parts_from(before, steps)
@@ -255,39 +266,53 @@ class _Search:
     def _is_dead(self, name: str, value: Any, place: int) -> bool:
         """Whether other numbers in this place of a row are accepted and change nothing, at first or later."""
         rows = [(*value[:place], other, *value[place + 1 :]) for other in variations(name, value[place])]
-        return self._acts(self.spec, name, rows, SCALES, STEPS) is False and not self._late(name, rows)
+        return self._acts(self.spec, name, rows, SCALES, STEPS) is False and not self._acts(
+            self.spec, name, rows[:TRIES], SCALES[:1], MANY_STEPS
+        )
 
-    def _late(self, name: str, others: Iterable[Any]) -> str | None:
-        """Its own name if the knob acts after many steps."""
-        late = self._acts(self.spec, name, islice(others, TRIES), SCALES[:1], MANY_STEPS)
-        return name if late else None
+    def _acting(self, spec: OptimizerSpec, names: list[str], scale: float, steps: int) -> list[str]:
+        """Those of these knobs that change the weights. If all of them together do not, none is looked at by itself."""
+        tries = {name: list(islice(self._accepted(name), TRIES)) for name in names}
+        if len(names) > 1:
+            plain, together = self._course(spec, scale), []
+            for i in range(TRIES):
+                every = _with(spec, **{name: own[min(i, len(own) - 1)] for name, own in tries.items() if own})
+                together.append(self._course(every, scale).parts_from(plain, steps) if every else None)
+            if not any(parted or parted is None for parted in together):
+                return []
+        return [name for name, own in tries.items() if self._acts(spec, name, own, (scale,), steps)]
 
-    def _beside(self, name: str) -> str | None:
-        """The first other knob beside whose other value this one acts, without decay if there is none, or with it.
+    def _accepted(self, name: str) -> Iterator[Any]:
+        """Other values of a knob that the optimizer takes by themselves."""
+        for other in variations(name, self.values[name]):
+            changed = _with(self.spec, **{name: other})
+            if changed and self._course(changed, SCALES[0]).at(STEPS) is not None:
+                yield other
+
+    def _contexts(self, silent: list[str]) -> Iterator[tuple[str, OptimizerSpec]]:
+        """What else is changed, by name, with the optimizer: each knob, and then each beside decay, if it has none.
 
         With decay the rate is another one, too: at a rate of 1, whether decay is multiplied by it cannot be seen.
         """
-        partner = self._jointly(self.spec, name, self.values)
-        decaying = _with(self.spec, "weight_decay", 0.1) if self.values.get("weight_decay") == 0 else None
-        if decaying and isinstance(rate := self.values.get("lr"), float):
-            decaying = _with(decaying, "lr", rate / 2)
-        if partner is None and decaying:
-            partner = self._jointly(decaying, name, {**self.values, "weight_decay": 0.1})
-            return partner and f"{partner} and weight_decay"
-        return partner
+        if silent:
+            for partner, spec in self._moved(self.spec):
+                yield partner, spec
+            decaying = _with(self.spec, weight_decay=0.1) if self.values.get("weight_decay") == 0 else None
+            if decaying and isinstance(rate := self.values.get("lr"), float):
+                decaying = _with(decaying, lr=rate / 2)
+            for partner, spec in self._moved(decaying) if decaying else ():
+                if partner != "weight_decay":
+                    yield f"{partner} and weight_decay", spec
 
-    def _jointly(self, spec: OptimizerSpec, name: str, values: Mapping[str, Any]) -> str | None:
-        """The first other knob beside whose other value this one acts."""
-        others = {partner: variations(partner, value) for partner, value in values.items() if partner != name}
-        for partner, moves in {**others, **self.texts}.items():
+    def _moved(self, spec: OptimizerSpec) -> Iterator[tuple[str, OptimizerSpec]]:
+        """The optimizer with one accepted other value of each number or switch, and with all of each text."""
+        for partner, moves in {**{n: variations(n, v) for n, v in self.values.items()}, **self.texts}.items():
             for moved in moves:
-                context = _with(spec, partner, moved)
+                context = _with(spec, **{partner: moved})
                 if context and self._course(context, MIXED).at(STEPS) is not None:
-                    if self._acts(context, name, islice(variations(name, values[name]), TRIES), (MIXED,), STEPS):
-                        return partner
+                    yield partner, context
                     if partner not in self.texts:
-                        break  # one accepted value of a number is enough
-        return None
+                        break
 
 
 def _weights_of(spec: OptimizerSpec, scale: float, dtype: torch.dtype) -> Iterator[Tensor]:
@@ -307,8 +332,8 @@ def _gradients(scale: float) -> Tensor:
     return noise(MANY_STEPS, 1, 1.0)[..., : len(sizes)] * sizes
 
 
-def _with(spec: OptimizerSpec, name: str, value: Any) -> OptimizerSpec | None:
+def _with(spec: OptimizerSpec, **values: Any) -> OptimizerSpec | None:
     try:
-        return spec.having(**{name: value})
+        return spec.having(**values)
     except UsageError:
         return None

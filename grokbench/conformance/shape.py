@@ -60,7 +60,7 @@ def _degenerate(spec: OptimizerSpec, gradients: dict[str, Tensor], ratio: float)
     """What is wrong with updates of small gradients, if anything is."""
     for norm in NORMS:
         scaled = {name: norm * g / g.norm() for name, g in gradients.items()}
-        found, name = max((_ratio(update), name) for name, update in _updates(spec, scaled).items())
+        found, name = max((_ratio(update), name) for name, update in _updates(spec, scaled, norm).items())
         if found > WORSE * ratio:
             return (
                 f"for gradients of norm {norm:g} the ratio of singular values is {found:.3g} in {name}, not "
@@ -69,14 +69,17 @@ def _degenerate(spec: OptimizerSpec, gradients: dict[str, Tensor], ratio: float)
     return ""
 
 
-def _updates(spec: OptimizerSpec, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-    """By hidden matrix, (out, into) float64 what is taken from it in the first step in which it moves."""
+def _updates(spec: OptimizerSpec, gradients: dict[str, Tensor], norm: float = 1.0) -> dict[str, Tensor]:
+    """By hidden matrix, (out, into) float64 what is taken from it in the first step in which it moves.
+
+    norm: of the gradients, in proportion to which updates may be.
+    """
     row = torch.zeros(1, 1, SIZE, dtype=torch.float64)
     places = [s for s in SLICES if s.hidden]
     for s in places:
         row[0, 0, s.offset : s.offset + s.size] = gradients[s.name].flatten()
-    # Weights so small that no decay of theirs is seen.
-    states = trajectory(spec, row.expand(STEPS, -1, -1), STEPS, 1e-9 * weights(1)).double()
+    # Weights so small that no decay of theirs is seen, and no rounding of them.
+    states = trajectory(spec, row.expand(STEPS, -1, -1), STEPS, 1e-9 * norm * weights(1)).double()
     found = {}
     for s in places:
         matrices = -states[:, 0, s.offset : s.offset + s.size].reshape(-1, *s.shape).diff(dim=0)

@@ -131,6 +131,14 @@ class Plain(Base):
     grokbench_parameters = "matrices"
 
 
+class Polar(Plain):
+    """Orthogonalised, and as large as the gradient."""
+
+    def change(self, p, lr):
+        u, s, v = torch.linalg.svd(p.grad, full_matrices=False)
+        p.sub_(u @ v, alpha=1e-6 * float(s.sum()))
+
+
 class Slanted(Plain):
     """Promises to orthogonalise, and does not."""
 
@@ -334,6 +342,7 @@ def test_torchs_muon_orthogonalises_and_decays_apart():
 def test_a_declared_condition_is_what_counts():
     assert found("test_conformance:Modest", "spectrum").outcome is CheckOutcome.HOLDS
     assert found("test_conformance:Plain", "spectrum").outcome is CheckOutcome.SAID
+    assert found("test_conformance:Polar", "spectrum").outcome is CheckOutcome.SAID
     assert found("adamw", "spectrum").outcome is CheckOutcome.SKIPPED
     assert found("muon(orthogonalize=False)", "spectrum").outcome is CheckOutcome.SKIPPED
 
