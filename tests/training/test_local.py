@@ -133,6 +133,7 @@ def test_packs_that_train_at_once_change_no_record(store, tmp_path, device, at_o
         assert record.time == together[digest].time
 
 
+@pytest.mark.slow
 @on_gpus
 def test_no_more_packs_train_at_once_than_memory_holds(store, device, at_once, monkeypatch):
     room = 2 * sizing.pack_size(MANY[0], "cuda").bytes
@@ -195,6 +196,7 @@ def test_only_a_run_that_used_its_whole_budget_is_censored(store, device, few_sl
     assert (time.outcome, time.epochs, time.epoch) == (Outcome.CENSORED, 5, None)
 
 
+@seldom_pretended
 def test_a_run_whose_loss_leaves_the_finite_numbers_has_diverged(store, device, few_slots):
     sick, healthy = a_run(optimizer="sgd(lr=1e30)"), a_run(optimizer="sgd(lr=0.1)", budget=5)
     records = Executor(store, device.type).records([sick, healthy])
