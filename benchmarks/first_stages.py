@@ -22,6 +22,7 @@ from torch.optim._muon import _zeropower_via_newtonschulz
 from grokbench.claims import presets
 from grokbench.engine import sizing
 from grokbench.engine.ensemble import Ensemble
+from grokbench.engine.pack import Pack
 from grokbench.models.transformer import Stack, layout, row_size
 from grokbench.numerics.frame import numerics
 from grokbench.numerics.kernels import choice
@@ -71,6 +72,7 @@ class Setting:
     )
     scores: tuple[tuple[int, int, int], ...] = ((64, 256, 31), (1024, 256, 31), (64, 512, 97))
     stepped: tuple[int, ...] = (64, 1024)
+    at_once: tuple[int, ...] = (1, 2, 4, 8)
     checks: tuple[str, ...] = tuple(CHECKS)
     table: dict[str, Any] = field(default_factory=lambda: {"preset": "ci"})
     paper: dict[str, Any] = field(
@@ -229,6 +231,59 @@ def throughput(setting: Setting) -> Iterator[Row]:
             for form in ("eager", "graph without kernels", "graph", "compiled graph"):
                 names = {"preset": preset, "optimizer": name, "form": form}
                 yield from _scaled(run, steps, plain, setting, names)
+            names = {"preset": preset, "optimizer": name}
+            yield from _at_once(run, steps, plain, setting, names)
+            yield from _jax(run, steps, plain, setting, {**names, "form": "JAX"})
+
+
+def _at_once(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row) -> Iterator[Row]:
+    """Ensembles as an executor trains them, with a look at 128 rows of both parts after an epoch, several at once."""
+    if setting.device.type != "cuda":
+        return
+    size = sizing.pack_size(run, "cuda")
+    endless = replace(run, criterion=replace(run.criterion, budget=10**9, hold=10**9))
+    packs: list[Pack] = []
+    for count in setting.at_once:
+        setting.check()
+        row = {**names, "form": f"{count} of {size.slots} at once", "replicas": count * size.slots}
+        if count * size.bytes > sizing.room("cuda"):
+            yield {**row, "not measured": "more than half of the memory"}
+            return
+        while len(packs) < count:
+            first = len(packs) * size.slots
+            runs = [replace(endless, replica=replica) for replica in range(first, first + size.slots)]
+            packs.append(Pack(size, {one.digest: one for one in runs}))
+            packs[-1].take(runs, setting.device)
+
+        def epoch() -> None:
+            for pack in packs:
+                pack.launch()
+            for pack in packs:
+                pack.epoch()
+
+        call = microseconds(epoch, setting) * 1e-6
+        yield {**row, **_speed(count * size.slots * steps / call, plain), "ms an epoch": 1e3 * call}
+
+
+def _jax(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row) -> Iterator[Row]:
+    """The same training in JAX: jitted, vmapped over the replicas, and scanned over the steps of an epoch."""
+    if importlib.util.find_spec("jax") is None:
+        yield {**names, "not measured": "jax is not installed"}
+        return
+    jax_loop = importlib.import_module("jax_loop")
+    for replicas in setting.stepped:
+        setting.check()
+        row = {**names, "replicas": replicas}
+        try:
+            call = microseconds(jax_loop.Trainer(run, replicas, setting.device.type).train, setting) * 1e-6
+        except RuntimeError as error:  # it has no GPU, or too little memory
+            yield {**row, "not measured": str(error).splitlines()[0]}
+            return
+        yield {**row, **_speed(replicas * steps / call, plain), "ms an epoch": 1e3 * call}
+
+
+def _speed(speed: float, plain: float) -> Row:
+    return {"steps a second": speed, "times the plain loop": speed / plain}
 
 
 def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row) -> Iterator[Row]:
@@ -260,8 +315,8 @@ def _scaled(run: RunSpec, steps: int, plain: float, setting: Setting, names: Row
                 raise
             yield {**row, "not measured": "out of memory"}
             return
-        seconds, speed = call / replicas, replicas * steps / call
-        yield {**row, "steps a second": speed, "times the plain loop": speed / plain, "ms an epoch": 1e3 * call}
+        seconds = call / replicas
+        yield {**row, **_speed(replicas * steps / call, plain), "ms an epoch": 1e3 * call}
 
 
 def _bytes(run: RunSpec) -> int:

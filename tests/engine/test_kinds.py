@@ -35,6 +35,7 @@ def loaded(stack: Ensemble, *runs: RunSpec) -> Ensemble:
 
 
 @pytest.mark.parametrize("model", [EVEN, "mlp(width=32, activation='silu')", "modules:Linear", "modules:Projected"])
+@seldom_pretended
 def test_functions_of_weights_and_tokens_go_all_at_once(model: str, device: torch.device) -> None:
     run = run_of(model, task=task("add", 7))
     assert obstacle(run, device) is None

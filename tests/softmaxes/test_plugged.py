@@ -120,6 +120,7 @@ def trained(*runs: RunSpec, epochs: int = 2, device: torch.device = CPU, slots: 
     return [state(ensemble, slot) for slot in range(len(runs))]
 
 
+@seldom_pretended
 def test_our_own_functions_plugged_in_train_alike(device: torch.device) -> None:
     run = a_run(TINY, p=5)
     ours, theirs = (trained(r, device=device)[0] for r in (run, dataclasses.replace(run, softmax=f"{ME}:OURS")))

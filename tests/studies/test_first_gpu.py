@@ -15,6 +15,7 @@ import torch
 from pretend_cuda import PretendedCuda
 
 from grokbench.claims import presets
+from grokbench.engine import sizing
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 def first(monkeypatch):
     """The script, and a preset `tiny` of two epochs."""
     rule = dataclasses.replace(tiny.PRESET.criterion, budget=2)
+    monkeypatch.setitem(sizing.MOST, "cuda", 2)
     monkeypatch.setitem(presets.PRESETS, "tiny", dataclasses.replace(tiny.PRESET, criterion=rule))
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    for name in ("first_gpu", "first_stages"):
+    for name in ("first_gpu", "first_stages", "jax_loop"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module("first_gpu")
 
@@ -41,6 +43,7 @@ def small(first, folder, device, **sizes):
             "matrices": ((2, 16, 16),),
             "scores": ((2, 4, 5),),
             "stepped": (2,),
+            "at_once": (1, 2),
             "checks": ("losses", "random bits"),
             "table": cell,
             "paper": {**cell, "replicas": 1},
@@ -71,6 +74,9 @@ def test_every_stage_runs(first, device, tmp_path, monkeypatch):
     assert all(row["ours"] > 0 and row["plain"] > 0 and row["torch"] > 0 for row in kernels)
     speeds = [(row["optimizer"], row["replicas"]) for row in stages["throughput"]["rows"] if row["form"] == "eager"]
     assert speeds == [("adamw", 1), ("adamw", 2), ("muon", 1), ("muon", 2)]
+    forms = [row["form"] for row in stages["throughput"]["rows"]]
+    assert forms.count("JAX") == 2  # measured, or why not
+    assert forms.count("2 of 2 at once") == (2 if device == "cuda" else 0)
     assert stages["table of ci"]["rows"][0]["cell"] == "add-softmax"
     assert "| add-softmax |" in page
     assert "## throughput: done" in page
@@ -136,11 +142,11 @@ def test_what_does_not_fit_is_not_measured(first, tmp_path, monkeypatch):
     setting.end = float("inf")
     monkeypatch.setattr(first.stages, "LEAST", 1)
     monkeypatch.setattr(first.stages, "MOST", 1)
-    rows = [row for row in first.stages.throughput(setting) if row["replicas"] > 1]
+    rows = [row for row in first.stages.throughput(setting) if row["form"] == "eager"][1::2]
     assert [row["optimizer"] for row in rows] == ["adamw", "muon"]
     assert all("GiB are free" in row["not measured"] for row in rows)
     setting.end = first.stages.time.monotonic() + 1000
-    rows = [row for row in first.stages.throughput(setting) if row["replicas"] > 1]
+    rows = [row for row in first.stages.throughput(setting) if row["form"] == "eager"][1::2]
     assert all("s are left" in row["not measured"] for row in rows)
 
 
