@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,14 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
             yield torch.device("cuda")
     else:
         yield torch.device(request.param)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Pytester, which forgets what is imported while it runs. These register operators, which can be done only once."""
+    for name in ("torch.distributed._functional_collectives", "torch._inductor.test_operators", "torch._dynamo"):
+        importlib.import_module(name)
+    return pytester
 
 
 @pytest.fixture
