@@ -35,11 +35,16 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
         yield torch.device(request.param)
 
 
-@pytest.fixture
-def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Pytester, which forgets what is imported while it runs. These register operators, which can be done only once."""
+@pytest.fixture(scope="session")
+def registered() -> None:
+    """Modules of torch that register operators have been imported, which can be done only once."""
     for name in ("torch.distributed._functional_collectives", "torch._inductor.test_operators", "torch._dynamo"):
         importlib.import_module(name)
+
+
+@pytest.fixture
+def pytester(registered: None, pytester: pytest.Pytester) -> pytest.Pytester:
+    """Pytester, which forgets all modules that are imported while it is there."""
     return pytester
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from plugins import Base
 
 from grokbench import testing
-from grokbench.conformance import CHECKS, CheckOutcome, bits, conformance, examine, parameters
+from grokbench.conformance import CHECKS, CheckOutcome, bits, conformance, examine
 from grokbench.conformance.outcome import ConformanceError
 from grokbench.spec import UsageError, registry
 
@@ -104,36 +103,10 @@ class Seeds(Base):
         np.random.seed(1)
 
 
-class Shakes(Base):
-    """Draws noise in the layout of the parameter."""
-
-    def change(self, p, lr):
-        p.sub_(p.grad + 0.1 * torch.randn_like(p), alpha=lr)
-
-
-class Rotated(Base):
-    """Takes signs in the gradient's singular vectors, where all but the diagonal is rounding."""
-
-    def change(self, p, lr):
-        if p.ndim == 2:
-            u, _, v = torch.linalg.svd(p.grad, full_matrices=False)
-            p.sub_(u @ (u.mT @ p.grad @ v.mT).sign() @ v, alpha=lr)
-        else:
-            super().change(p, lr)
-
-
 class Plain(Base):
     """For matrices, and promises nothing."""
 
     grokbench_parameters = "matrices"
-
-
-class Polar(Plain):
-    """Orthogonalised, and as large as the gradient."""
-
-    def change(self, p, lr):
-        u, s, v = torch.linalg.svd(p.grad, full_matrices=False)
-        p.sub_(u @ v, alpha=1e-6 * float(s.sum()))
 
 
 class Slanted(Plain):
@@ -192,30 +165,6 @@ class ReadsOnce(Base):
 
     def change(self, p, lr):
         super().change(p, self.number or lr)
-
-
-class Waits(Base):
-    """Takes the gradient of ten steps before, so that nothing moves until then."""
-
-    def change(self, p, lr):
-        kept = self.state[p].setdefault("kept", [])
-        kept.append(p.grad.clone())
-        if len(kept) > 10:
-            p.sub_(kept.pop(0), alpha=lr)
-
-
-class Chooses(Base):
-    """A knob that acts with one of three words alone, and one that acts where decay is not multiplied by the rate."""
-
-    def __init__(
-        self, params, lr=1.0, rho=0.5, fixed=False, weight_decay=0.0, kind: Literal["plain", "mean", "root"] = "plain"
-    ):
-        super().__init__(params, lr)
-        self.rho, self.kind, self.decay, self.fixed = rho, kind, weight_decay, fixed
-
-    def change(self, p, lr):
-        p.mul_(1 - self.decay * (1.0 if self.fixed else lr))
-        p.sub_(p.grad, alpha=lr * (self.rho if self.kind == "root" else 1.0))
 
 
 class WritesLater(Base):
@@ -277,14 +226,6 @@ def test_what_is_seeded_anew_is_named():
     assert bits.generators(registry.parse("plugins:Noisy")).outcome is CheckOutcome.HOLDS
 
 
-def test_noise_in_the_layout_of_a_parameter_is_no_fault():
-    assert parameters.shapes(registry.parse("test_conformance:Shakes")).outcome is CheckOutcome.HOLDS
-
-
-def test_rounding_that_a_rule_makes_much_of_is_no_fault():
-    assert parameters.shapes(registry.parse("test_conformance:Rotated")).outcome is CheckOutcome.HOLDS
-
-
 def test_what_draws_random_numbers_is_deterministic_on_its_runs_own():
     assert found("plugins:Noisy", "deterministic").outcome is CheckOutcome.HOLDS
     assert found("plugins:Noisy", "independent").text == "another gradient changes nothing"
@@ -315,18 +256,6 @@ def test_knobs_that_act_late_or_beside_another_are_not_dead():
     assert finding.text == "each of 4 changes the weights; floor only together with switch"
 
 
-def test_knobs_that_act_with_a_word_or_at_another_rate_are_not_dead():
-    finding = found("test_conformance:Chooses", "no dead knobs")
-    assert finding.outcome is CheckOutcome.HOLDS
-    assert "rho only together with kind" in finding.text
-    assert "fixed only together with lr and weight_decay" in finding.text
-
-
-@pytest.mark.parametrize("name", ["runs", "live rate", "groups", "shape", "parameters", "state_dict", "formats"])
-def test_one_that_stands_still_at_first_has_no_alarm(name):
-    assert found("test_conformance:Waits", name).outcome in (CheckOutcome.HOLDS, CheckOutcome.SAID)
-
-
 def test_torchs_muon_orthogonalises_and_decays_apart():
     muon = "torch.optim:Muon(parameters='matrices', eps=1e-30)"
     assert found(muon, "spectrum").text.endswith("no ratio is promised")
@@ -339,7 +268,6 @@ def test_torchs_muon_orthogonalises_and_decays_apart():
 def test_a_declared_condition_is_what_counts():
     assert found("test_conformance:Modest", "spectrum").outcome is CheckOutcome.HOLDS
     assert found("test_conformance:Plain", "spectrum").outcome is CheckOutcome.SAID
-    assert found("test_conformance:Polar", "spectrum").outcome is CheckOutcome.SAID
     assert found("adamw", "spectrum").outcome is CheckOutcome.SKIPPED
     assert found("muon(orthogonalize=False)", "spectrum").outcome is CheckOutcome.SKIPPED
 
