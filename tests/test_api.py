@@ -87,6 +87,7 @@ def test_an_answer_has_the_verdicts(answer: Answer) -> None:
     assert answer.reason.startswith("Own is earlier: ")
     assert answer.p == answer.verdict.p_adjusted < 0.05
     cell = answer["add", "softmax"]
+    assert str(cell).startswith("add-softmax: supported: ")
     assert isinstance(cell, gb.Verdict)
     assert cell.cell is not None
     assert answer.of("Own").status is answer.status
@@ -102,7 +103,7 @@ def test_an_answer_shows_itself(answer: Answer) -> None:
     html = answer._repr_html_()
     assert ">Yes:</span> Own groks earlier than sgd" in html
     assert html.count("<table") == html.count("</table>") == 1
-    assert '<td style="text-align: left">softmax</td>' in html
+    assert '<td style="text-align: left; padding: 0 0.6em">softmax</td>' in html
 
 
 def test_frames_have_a_row_a_run_and_a_row_an_evaluation(answer: Answer) -> None:

@@ -99,7 +99,11 @@ def _map(title: str, grid: Grid, rows: list[dict[str, object]]) -> str:
     """Restricted geometric mean grok times in epochs, and the share that grokked."""
     found = {(row["lr"], row["weight_decay"]): row for row in rows}
     best = min(float(str(row["restricted_mean"])) for row in rows)
-    lines = [f"{title}: geometric mean of the restricted grok time in epochs, and how many grokked", ""]
+    lines = [
+        title,
+        "Geometric mean of the grok times in epochs, and how many grokked. Never counts as the budget + 1.",
+        "",
+    ]
     lines.append(f"{'lr, weight decay':>18}" + "".join(f"{decay:>16g}" for decay in grid.weight_decay))
     for lr in grid.lr:
         cells = []

@@ -185,4 +185,4 @@ def _html_text(content: str | Text) -> str:
 
 def _html_cell(kind: str, cell: str | Text, right: bool) -> str:
     content = _html_text(cell).strip("\n").replace("\n", "<br>")
-    return f'<{kind} style="text-align: {"right" if right else "left"}">{content}</{kind}>'
+    return f'<{kind} style="text-align: {"right" if right else "left"}; padding: 0 0.6em">{content}</{kind}>'

@@ -40,12 +40,12 @@ def table(verdicts: Sequence[Verdict]) -> Grid:
     columns = (
         Column("task", right=False),
         Column("softmax", right=False),
-        *(Column(f"{head}\nmedian", drop=2) for head in heads),
+        *(Column(f"{head}\nmedian", drop=4) for head in heads),
         Column("grokked\nof pairs", drop=3),
         Column("time\nratio"),
         Column("95 %\ninterval", drop=1),
         Column("sustained\nratio", drop=5),
-        Column("adjusted\np", drop=4),
+        Column("adjusted\np", drop=2),
         Column("\nverdict", right=False),
     )
     rows: list[tuple[str | Text, ...]] = [

@@ -44,6 +44,8 @@ class Found(Protocol):
     @property
     def ratio(self) -> float | None: ...
     @property
+    def interval(self) -> Interval | None: ...
+    @property
     def difference(self) -> float | None: ...
     @property
     def grokked(self) -> Mapping[str, int]: ...
@@ -160,4 +162,8 @@ class Endpoint:
         return v.note
 
     def shown_ratio(self, v: Found) -> str:
-        return f"{self.ratio_name} ratio {'unknown' if v.ratio is None else f'{v.ratio:.2f}'}"
+        if v.ratio is not None:
+            return f"{self.ratio_name} ratio {v.ratio:.2f}"
+        low, high = v.interval or (0.0, math.inf)
+        known = f"above {low:.2f}" if low > 0 else f"below {high:.2f}" if high < math.inf else "unknown"
+        return f"{self.ratio_name} ratio {known}"

@@ -130,6 +130,10 @@ class Verdict:
             or min(self.p, self.p_reverse) > self.level
         )
 
+    def __str__(self) -> str:
+        place = str(self.cell) if self.cell else "pooled"
+        return f"{place}: {self.status.value}: {self.reason}"
+
     @property
     def reason(self) -> str:
         """One line that says why."""
@@ -167,7 +171,7 @@ class Verdict:
             f"adjusted p {smallest:.{2 if float(f'{smallest:.2g}') > self.level else 4}g} > {self.level} with {count}"
         )
         if self.futile:
-            line += "; it stopped there, since no outcome of the other pairs could decide it"
+            line += "; it stopped there, since no outcome of the other pairs that were allowed could decide it"
         if self.cell:
             each = " in each arm" * (not self.question.paired)
             line += (
