@@ -111,6 +111,17 @@ def _check(config: pytest.Config) -> None:
         Store(options.store, write=None).close()
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """What is about to be asked: a preset that nobody chose may take very long."""
+    count = sum(item.get_closest_marker("grok") is not None for item in items)
+    if not count or alone(config):
+        return []
+    options = options_of(config)
+    return [
+        f"grokbench: {count} case{'s' * (count != 1)} of the preset {options.preset}, runs are kept in {options.store}"
+    ]
+
+
 def _given(config: pytest.Config) -> Callable[[str], str | None]:
     """What an option was given, by its name."""
     return lambda name: config.getoption(f"--grok-{name}")

@@ -293,3 +293,17 @@ def test_json_that_finds_no_room_is_the_machines_failure(tmp_path):
     assert done.returncode == 4
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_errors_break_at_words_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    assert cli.main(["run", "--preset", "huge"]) == 2
+    lines = sys.stderr.getvalue().splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).startswith("grokbench: error: unknown preset 'huge': choose from smoke, ci, paper")

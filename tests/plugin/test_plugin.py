@@ -42,6 +42,8 @@ def run(pytester, tiny, trained, monkeypatch):
 
 
 def test_cases_are_parameterised_by_task_and_softmax_with_one_pooled(run):
+    told = "grokbench: * cases of the preset tiny, runs are kept in */anew.sqlite"
+    run(*SUITE, ANEW, "--collect-only").stdout.fnmatch_lines([told])
     result = run(*SUITE, ANEW, "--collect-only", "-q")
     names = [line.partition("::")[2] for line in result.outlines if "::" in line]
     assert sorted(names) == [  # another plugin may shuffle them
@@ -159,7 +161,7 @@ def test_verdicts_are_properties_in_junit_reports(run, pytester):
             "--grok-softmax=hardmax",
             "unknown softmax of preset tiny 'hardmax': choose from softmax, sparsemax, stablemax,*",
         ),
-        ("--grok-device=tpu", "unknown device 'tpu': choose from auto, cpu, cuda"),
+        ("--grok-device=tpu", "unknown device 'tpu': choose from auto, cpu, cuda*"),
         ("--grok-json=no/such/x.json", "cannot write no/such/x.json*"),
         ("--grok-store=/dev/null/x", "there is no folder *"),
     ],
