@@ -42,15 +42,18 @@ class PerReplica:
         self._parameters: list[dict[str, nn.Parameter]] = [{} for _ in range(replicas)]
 
     def load(self, slot: int, run: RunSpec) -> None:
-        spec = run.optimizer
+        self.make(slot, run.optimizer, run.key)
+
+    def make(self, slot: int, spec: OptimizerSpec, key: int) -> None:
+        """Make the optimizer of the run with this key."""
         self._parameters[slot] = {name: nn.Parameter(view[slot]) for name, view in self._weights.views.items()}
-        self._specs[slot], self._keys[slot] = spec, run.key
-        with foreign(spec, run.key, 0, self._weights.flat.device):
+        self._specs[slot], self._keys[slot] = spec, key
+        with foreign(spec, key, 0, self._weights.flat.device):
             optimizer = build(spec, list(self._parameters[slot].items()))
         if spec.warmup and any("lr" not in group for group in optimizer.param_groups):
             raise UsageError(f"{spec.name} has no rate 'lr' in its parameter groups, so warmup cannot act on it")
         if two_modes(optimizer):
-            with foreign(spec, run.key, 0, self._weights.flat.device):
+            with foreign(spec, key, 0, self._weights.flat.device):
                 optimizer.train()  # type: ignore[attr-defined]
             self._check(slot, spec)
         self._optimizers[slot] = optimizer

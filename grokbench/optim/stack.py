@@ -17,8 +17,8 @@ from torch import Tensor
 from grokbench.models.transformer import Flat, Stack
 from grokbench.numerics.compiled import compiled
 from grokbench.optim import adamw, muon, sgd
-from grokbench.optim.adapter import PerReplica
 from grokbench.optim.filters import build
+from grokbench.optim.together import adapter
 from grokbench.spec import RATES, OptimizerSpec, RunSpec
 from grokbench.spec.registry import BUILT_IN
 
@@ -112,7 +112,7 @@ class Optimizer:
         built_in = BUILT_IN.get(spec.name)
         self._split = built_in.matrices if built_in else spec.matrices_only
         ranges = self._ranges(weights)
-        first: Part = Rule(spec.name, ranges[0], hyper, compile=compile) if built_in else PerReplica(ranges[0])
+        first: Part = Rule(spec.name, ranges[0], hyper, compile=compile) if built_in else adapter(spec, ranges[0])
         self._parts: list[Part] = [first]
         if self._split:
             rest = hyper if built_in else dict(BUILT_IN["adamw"].defaults)
