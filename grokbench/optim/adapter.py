@@ -60,23 +60,35 @@ class PerReplica:
         self._rates[slot] = [float(group["lr"]) for group in optimizer.param_groups] if spec.warmup else []
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor | None) -> None:
-        home = self._weights
+        for slot in self._given(gradients):
+            self._step(slot, count, warmth)
+
+    def _given(self, gradients: Stack) -> list[int]:
+        """The slots that are to be stepped, and whose parameters now have these gradients."""
         finite = gradients.flat.isfinite().all(1).tolist()
-        for slot, (optimizer, spec) in enumerate(zip(self._optimizers, self._specs, strict=True)):
-            if optimizer is None or spec is None:
+        fresh = Stack(gradients.slices, gradients.flat.clone()).views  # which an optimizer may keep or write to
+        found = []
+        for slot, spec in enumerate(self._specs):
+            if spec is None:
                 continue  # an idle slot
             if not finite[slot]:  # foreign code may fail on these; the loss now says that the run has diverged
-                home.flat[slot] = torch.nan
-                continue
+                self._weights.flat[slot] = torch.nan
             for name, parameter in self._parameters[slot].items():
-                parameter.grad = gradients.views[name][slot].clone()
-            # After the warm-up, the rates are the optimizer's own affair
-            if warmth is not None and count[slot] <= spec.warmup:
-                for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
-                    _set_rate(group, rate * float(warmth[slot]))
-            with foreign(spec, self._keys[slot], int(count[slot]), home.flat.device):
-                optimizer.step()
-            self._check(slot, spec)
+                parameter.grad = fresh[name][slot] if finite[slot] else None
+            found += [slot] * finite[slot]
+        return found
+
+    def _step(self, slot: int, count: Tensor, warmth: Tensor | None) -> None:
+        optimizer, spec = self._optimizers[slot], self._specs[slot]
+        assert optimizer
+        assert spec
+        # After the warm-up, the rates are the optimizer's own affair
+        if warmth is not None and count[slot] <= spec.warmup:
+            for group, rate in zip(optimizer.param_groups, self._rates[slot], strict=True):
+                _set_rate(group, rate * float(warmth[slot]))
+        with foreign(spec, self._keys[slot], int(count[slot]), self._weights.flat.device):
+            optimizer.step()
+        self._check(slot, spec)
 
     @contextmanager
     def evaluating(self, slots: Sequence[int], count: Tensor) -> Iterator[None]:

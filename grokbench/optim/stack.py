@@ -112,7 +112,7 @@ class Optimizer:
         built_in = BUILT_IN.get(spec.name)
         self._split = built_in.matrices if built_in else spec.matrices_only
         ranges = self._ranges(weights)
-        first: Part = Rule(spec.name, ranges[0], hyper, compile=compile) if built_in else adapter(spec, ranges[0])
+        first: Part = Rule(spec.name, ranges[0], hyper, compile=compile) if built_in else adapter(ranges[0])
         self._parts: list[Part] = [first]
         if self._split:
             rest = hyper if built_in else dict(BUILT_IN["adamw"].defaults)

@@ -22,77 +22,85 @@ from grokbench.spec import OptimizerSpec, UsageError
 STEPS = 3  # of the trial, between its events
 
 
-def adapter(spec: OptimizerSpec, weights: Stack) -> PerReplica:
-    """The part that steps a plug-in's replicas."""
-    device = weights.flat.device
-    if device.type != "cuda" or spec.warmup:  # on a processor foreach saves nothing; a warm-up sets each one's rate
-        return PerReplica(weights)
-    return Together(weights) if _alike(spec, tuple(weights.slices), weights.flat.dtype, device) else PerReplica(weights)
+def adapter(weights: Stack) -> PerReplica:
+    """The part that steps the replicas of plug-ins. On a processor nothing is saved by stepping them together."""
+    return Together(weights) if weights.flat.device.type == "cuda" else PerReplica(weights)
 
 
 class Together(PerReplica):
-    """One object for all replicas. Each is made alone; then its groups join those of the others with equal settings."""
+    """One object for all replicas of an optimizer. Each is made alone; then groups with equal settings become one.
 
-    def __init__(self, weights: Stack) -> None:
+    trusted: without a trial.
+    """
+
+    def __init__(self, weights: Stack, *, trusted: bool = False) -> None:
         super().__init__(weights)
+        self._trusted = trusted
+        self._joins = [False] * len(weights.flat)
         self._state: dict[Tensor, Any] = defaultdict(dict)
-        self._joint: torch.optim.Optimizer | None = None
+        self._joint: dict[str, torch.optim.Optimizer] = {}  # by the optimizer's name
 
     def make(self, slot: int, spec: OptimizerSpec, key: int) -> None:
-        """Make the optimizer of the run with this key; it joins the others in the next step."""
+        """Make the optimizer of the run with this key; it joins the others in the next step, if it may."""
         self.clear(slot)
         super().make(slot, spec, key)
+        flat = self._weights.flat
+        self._joins[slot] = self._trusted or _alike(spec, tuple(self._weights.slices), flat.dtype, flat.device)
 
     def clear(self, slot: int) -> None:
         for parameter in self._parameters[slot].values():
             self._state.pop(parameter, None)
         super().clear(slot)
-        self._joint = None
+        self._joins[slot] = False
+        self._joint = {}
 
     def select(self, slots: Sequence[int], weights: Stack) -> None:
         super().select(slots, weights)
-        self._joint = None
-
-    def _joined(self) -> torch.optim.Optimizer:
-        """An optimizer over the groups of all replicas."""
-        known = [optimizer for optimizer in self._optimizers if optimizer]
-        groups: dict[str, dict[str, Any]] = {}
-        for optimizer in known:
-            for number, group in enumerate(optimizer.param_groups):
-                settings = {name: value for name, value in group.items() if name != "params"}
-                own = groups.setdefault(repr((number, settings)), {**settings, "params": []})
-                own["params"] += group["params"]
-        joint = copy.copy(known[0])
-        joint.param_groups, joint.state = list(groups.values()), self._state  # type: ignore[assignment]
-        return joint
+        self._joins = [self._joins[slot] for slot in slots]
+        self._joint = {}
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor | None) -> None:
-        finite = gradients.flat.isfinite().all(1).tolist()
-        fresh = Stack(gradients.slices, gradients.flat.clone()).views
-        first: tuple[OptimizerSpec, int, int] | None = None
-        for slot, spec in enumerate(self._specs):
-            if spec is None:
-                continue  # an idle slot
-            for name, parameter in self._parameters[slot].items():
-                parameter.grad = fresh[name][slot] if finite[slot] else None
-            if not finite[slot]:  # foreign code may fail on these; the loss now says that the run has diverged
-                self._weights.flat[slot] = torch.nan
-            first = first or (spec, self._keys[slot], slot)
-        if first is None:
-            return
-        if self._joint is None:
-            self._joint = self._joined()
-        spec, key, slot = first
-        with foreign(spec, key, int(count[slot]), self._weights.flat.device):
-            self._joint.step()
-        for slot, own in enumerate(self._specs):
-            if own:
-                self._check(slot, own)
+        together: dict[str, list[int]] = {}
+        for slot in self._given(gradients):
+            spec = self._specs[slot]
+            assert spec
+            if self._joins[slot]:
+                together.setdefault(spec.name, []).append(slot)
+            else:
+                self._step(slot, count, warmth)
+        for name, slots in together.items():
+            if name not in self._joint:
+                self._joint[name] = self._joined(name)
+            spec, key, number = self._specs[slots[0]], self._keys[slots[0]], int(count[slots[0]])
+            assert spec
+            with foreign(spec, key, number, self._weights.flat.device):
+                self._joint[name].step()
+            for slot in slots:
+                self._check(slot, spec)
+
+    def _joined(self, name: str) -> torch.optim.Optimizer:
+        """An optimizer over the groups of all replicas that join under this name."""
+        own = [
+            optimizer
+            for optimizer, spec, joins in zip(self._optimizers, self._specs, self._joins, strict=True)
+            if optimizer and spec and joins and spec.name == name
+        ]
+        groups: dict[str, dict[str, Any]] = {}
+        for optimizer in own:
+            for number, group in enumerate(optimizer.param_groups):
+                settings = {key: value for key, value in group.items() if key != "params"}
+                shared = groups.setdefault(repr((number, settings)), {**settings, "params": []})
+                shared["params"] += group["params"]
+        joint = copy.copy(own[0])
+        joint.param_groups, joint.state = list(groups.values()), self._state  # type: ignore[assignment]
+        return joint
 
 
 @functools.lru_cache(maxsize=64)
 def _alike(spec: OptimizerSpec, slices: tuple[Slice, ...], dtype: torch.dtype, device: torch.device) -> bool:
     """Whether both kinds of part give the same bits while replicas come, diverge, go and come again."""
+    if spec.warmup:  # which sets each one's rate
+        return False
     generator = torch.Generator().manual_seed(0)
 
     def drawn() -> Tensor:
@@ -100,7 +108,7 @@ def _alike(spec: OptimizerSpec, slices: tuple[Slice, ...], dtype: torch.dtype, d
 
     start = drawn()
     stacks = [Stack(slices, start.clone()) for _ in range(2)]
-    parts = PerReplica(stacks[0]), Together(stacks[1])
+    parts = PerReplica(stacks[0]), Together(stacks[1], trusted=True)
     count = torch.zeros(3, 1, dtype=torch.float64, device=device)
     try:
         for event in ((0, 1), (2,), (1,), ()):

@@ -11,7 +11,7 @@ from pretend_cuda import PretendedCuda
 from grokbench.models.transformer import layout
 from grokbench.optim import together
 from grokbench.optim.adapter import PerReplica
-from grokbench.optim.together import Together, adapter
+from grokbench.optim.together import Together
 from grokbench.spec.registry import parse
 
 
@@ -82,28 +82,31 @@ def test_only_what_keeps_its_bits_is_stepped_together(text: str, same: bool) -> 
 def test_a_processor_and_a_warmup_step_each_by_itself() -> None:
     stack = ensemble_of([a_run(optimizer="torch.optim:AdamW(foreach=True)")])
     assert type(stack._optimizer._parts[0]) is PerReplica
-    assert type(adapter(parse("torch.optim:AdamW(foreach=True, warmup=3)"), stack._weights)) is PerReplica
+    assert not alike("torch.optim:AdamW(foreach=True, warmup=3)")
 
 
 @pytest.mark.parametrize("device", ["pretended", pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
 def test_runs_on_a_gpu_keep_their_bits(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"torch.optim:AdamW(lr={lr}, weight_decay=0.1, foreach=True)" for lr in (0.003, 0.003, 0.01)]
+    texts += ["test_together:Couples", "torch.optim:SGD(lr=0.1, foreach=True)", "test_together:Joined"]
     runs = [a_run(optimizer=text, replica=i) for i, text in enumerate(texts)]
     made = {}
     for kind in (Together, PerReplica):
-        monkeypatch.setattr("grokbench.optim.stack.adapter", lambda spec, weights, kind=kind: kind(weights))
-        stack = ensemble_of(runs[:2], device, slots=3)
+        monkeypatch.setattr("grokbench.optim.stack.adapter", lambda weights, kind=kind: kind(weights))
+        stack = ensemble_of([*runs[:2], *runs[3:]], device, slots=6)
         assert type(stack._optimizer._parts[0]) is kind
         stack.epoch()
-        stack.load(2, runs[2])
+        stack.load(5, runs[2])
         stack.epoch()
         stack.clear(0)
         stack.load(0, runs[2])
         stack.epoch()
-        made[kind] = [state(stack, slot) for slot in range(3)]
+        made[kind] = [state(stack, slot) for slot in range(6)]
     assert all(torch.equal(*pair) for pair in zip(*made.values(), strict=True))
     monkeypatch.undo()
-    assert type(ensemble_of(runs[:1], device, slots=3)._optimizer._parts[0]) is Together
+    part = ensemble_of(runs, device, slots=6)._optimizer._parts[0]
+    assert isinstance(part, Together)
+    assert part._joins == [True, True, True, False, True, True]
 
 
 def test_launches_do_not_grow_with_the_replicas() -> None:
