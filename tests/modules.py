@@ -14,12 +14,15 @@ from grokbench.verify.plain import Transformer
 def reference(vocabulary: int, classes: int, positions: int, **sizes: Any) -> nn.Module:
     """A plain module that is the built-in transformer, with the same names."""
     model = Transformer(ModelSpec(**sizes), vocabulary, classes)
+    model.grokbench_stacked = True
     model.grokbench_hidden = [n for n, p in model.named_parameters() if n.startswith("layers") and p.ndim == 2]
     return model
 
 
 class Plain(nn.Module):
     """Sides that fill no cache line, dropout, and buffers that remember what was seen."""
+
+    grokbench_stacked = True
 
     def __init__(self, vocabulary: int, classes: int, positions: int, *, width: int = 13, dropout: float = 0.2) -> None:
         super().__init__()
@@ -35,6 +38,8 @@ class Plain(nn.Module):
 
 
 class Lstm(nn.Module):
+    grokbench_stacked = True
+
     def __init__(self, vocabulary: int, classes: int, positions: int, *, width: int = 16) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
@@ -62,6 +67,8 @@ class Tied(Plain):
 
 class Linear(nn.Module):
     """Has no hidden matrix."""
+
+    grokbench_stacked = True
 
     def __init__(self, vocabulary: int, classes: int, positions: int) -> None:
         super().__init__()
@@ -165,3 +172,63 @@ class Projected(Linear):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens) * self.scale + self.shift
+
+
+class Undeclared(Linear):
+    grokbench_stacked = False
+
+
+class Chance(Linear):
+    """One replica in eight is another function."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.odd = int(torch.randint(8, ())) == 0
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores = super().forward(tokens)
+        return scores.square() if self.odd else scores
+
+
+class Modulo(Linear):
+    """Its constant may not be zero."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.register_buffer("p", torch.tensor(sizes[1]))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores: Tensor = self.head(tokens.sum(1) % self.p)
+        return scores
+
+
+class Peak(Linear):
+    """A buffer that is another tensor after each step."""
+
+    peak: Tensor
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.register_buffer("peak", torch.tensor(1e3))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores = super().forward(tokens)
+        self.peak = torch.maximum(self.peak, scores.detach().abs().amax())
+        return scores * 1e3 / self.peak
+
+
+class Indexed(Linear):
+    """Weights that are no numbers are no index."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.table = nn.Parameter(torch.rand(8, sizes[1]))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        row = self.head.weight[0, 0].detach().clamp(0, 7).long()
+        return super().forward(tokens) + self.table[row]
+
+
+class Sigmoid(Linear):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens).sigmoid()

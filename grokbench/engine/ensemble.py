@@ -178,6 +178,10 @@ class Ensemble:
         with self._optimizer.evaluating([slot]):
             return {name: view[slot].clone() for name, view in self._weights.views.items()}
 
+    def diverge(self, slot: int) -> None:
+        """Spoil the weights in a slot, to try what becomes of the others."""
+        self._weights.flat[slot] = torch.nan
+
     @property
     def gradients(self) -> Tensor:
         """A copy (E, P) of those of the latest step."""

@@ -1,11 +1,13 @@
 """An ensemble of modules that compute all at once, by `torch.func.vmap`.
 
-It is for modules whose forward pass is a function of their parameters, their constants and the tokens alone. `kinds`
-finds out which ones are.
+It is for modules whose forward pass is a function of their parameters, their constants and the tokens alone, which they
+declare by `grokbench_stacked = True`. `kinds` looks for signs that it is not so.
 """
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +29,14 @@ def constants(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_buffers()), **frozen}
 
 
+def rest(module: nn.Module) -> bytes:
+    """All that a module holds besides the values of its parameters and buffers. Raises what pickle raises."""
+    tensors = [*module.parameters(), *module.buffers()]
+    bare = copy.deepcopy(module, {id(tensor): "a tensor" for tensor in tensors})  # which are not copied
+    kinds = [(name, tuple(x.shape), str(x.dtype)) for name, x in constants(module).items()]
+    return pickle.dumps((bare.train(), kinds))
+
+
 class VmappedEnsemble(ModuleEnsemble):
     """Slots for runs with a module, of which one stands for all: each slot has its weights and constants as a row."""
 
@@ -36,12 +46,19 @@ class VmappedEnsemble(ModuleEnsemble):
         super()._make(run, slots, device, compile)
         assert isinstance(run.model, ModuleSpec)
         self._module = make(run.model, run.task, 0).to(device).train()
-        own = constants(self._module)
-        self._constants = {name: value.new_zeros(slots, *value.shape) for name, value in own.items()}
+        self._kept = rest(self._module)
+        # A vacant slot has the constants of this module, since zeros might make it fail.
+        own = constants(self._module).items()
+        self._constants = {name: value.expand(slots, *value.shape).clone() for name, value in own}
         self._vacant = torch.ones(slots, 1, dtype=torch.bool, device=device)
 
     def _begin(self, slot: int, run: RunSpec) -> None:
         module = make(self._spec, run.task, run.key)
+        if rest(module) != self._kept:
+            raise UsageError(
+                f"the model {self._spec.name} declares grokbench_stacked, but its replicas differ in more than the "
+                "values of parameters and buffers"
+            )
         fill(self._weights, slot, module)
         for name, value in constants(module).items():
             self._constants[name][slot] = value
@@ -50,8 +67,8 @@ class VmappedEnsemble(ModuleEnsemble):
     def clear(self, slot: int) -> None:
         """End the run in a slot; until another is loaded, it holds zeros."""
         super().clear(slot)
-        for rows in self._constants.values():
-            rows[slot] = 0
+        for name, value in constants(self._module).items():
+            self._constants[name][slot] = value
         self._vacant[slot] = True
 
     def select(self, slots: Sequence[int]) -> None:
@@ -71,7 +88,11 @@ class VmappedEnsemble(ModuleEnsemble):
         """Scores (E, B, C) of these rows (E, B), by weights and constants that have a row a slot."""
 
         def one(weights: dict[str, Tensor], fixed: dict[str, Tensor], tokens: Tensor) -> Tensor:
-            found: Tensor = functional_call(self._module, {**weights, **fixed}, (tokens,))
+            given = {**weights, **fixed}
+            found: Tensor = functional_call(self._module, given, (tokens,))
+            if changed := [name for name, value in fixed.items() if given[name] is not value]:
+                what = f"declares grokbench_stacked, but puts another tensor in place of its buffer {changed[0]}"
+                raise UsageError(f"the model {self._spec.name} {what}")
             return found
 
         found: Tensor = vmap(one, randomness="error")(weights, fixed, self._questions[rows])

@@ -17,6 +17,8 @@ class MLP(nn.Module):
     Tokens (B, T) to scores (B, C). Raises `UsageError` for sizes and activations that there are not.
     """
 
+    grokbench_stacked = True  # its forward pass is a function of its parameters and the tokens alone
+
     def __init__(
         self,
         vocabulary: int,

@@ -15,8 +15,9 @@ from grokbench.engine.ensemble import Ensemble
 from grokbench.engine.kinds import ensemble, obstacle
 from grokbench.engine.modules import ModuleEnsemble
 from grokbench.engine.vmapped import VmappedEnsemble
+from grokbench.models.module import parameters
 from grokbench.records.store import Store
-from grokbench.spec import RunSpec, task
+from grokbench.spec import RunSpec, UsageError, task
 from grokbench.spec.model import parse
 from grokbench.spec.registry import parse as optimizer
 from grokbench.training.trainer import Trainer
@@ -34,7 +35,7 @@ def loaded(stack: Ensemble, *runs: RunSpec) -> Ensemble:
     return stack
 
 
-@pytest.mark.parametrize("model", [EVEN, "mlp(width=32, activation='silu')", "modules:Linear", "modules:Projected"])
+@pytest.mark.parametrize("model", [EVEN, "mlp(width=32, activation='silu')", "modules:Modulo", "modules:Projected"])
 @seldom_pretended
 def test_functions_of_weights_and_tokens_go_all_at_once(model: str, device: torch.device) -> None:
     run = run_of(model, task=task("add", 7))
@@ -48,12 +49,15 @@ def test_functions_of_weights_and_tokens_go_all_at_once(model: str, device: torc
         ("modules:Plain", "torch.func.vmap cannot do it: vmap: called random operation"),
         ("modules:Plain(dropout=0.0)", "it keeps something from step to step"),  # running means
         ("modules:Counts", "it keeps something from step to step"),
-        ("modules:Lucky", "its replicas differ in more than parameters and buffers"),
+        ("modules:Lucky", "its replicas differ in more than the values of parameters and buffers"),
+        ("modules:Undeclared", "it does not declare grokbench_stacked = True"),
+        ("modules:Peak", "declares grokbench_stacked, but puts another tensor in place of its buffer peak"),
+        ("modules:Indexed", "torch.func.vmap cannot do it"),  # where a replica has diverged
         ("modules:Kept", "it keeps a tensor that is neither a parameter nor a buffer"),
-        ("modules:Coupled", "the scores of a question depend on those beside it"),
+        ("modules:Coupled", "torch.func.vmap computes something else"),
         ("modules:Fails", "torch.func.vmap cannot do it: vmap: It looks like you're attempting"),
         ("modules:reference(width=32, depth=1, heads=4, feed_forward=48)", "cannot do it: There is a performance drop"),
-        ("mlp(width=17, depth=1)", "its products have slices that fill no cache lines, as one of shape (5, "),
+        ("mlp(width=17, depth=1)", "its products have slices that fill no cache lines, as one of shape (6, "),
     ],
 )
 def test_others_go_one_by_one_and_it_is_said_why(model: str, reason: str) -> None:
@@ -138,3 +142,29 @@ def test_want_of_memory_for_all_at_once_is_no_failure(monkeypatch: pytest.Monkey
     kinds._tried.cache_clear()
     assert obstacle(run_of(EVEN), CPU) == "torch.func.vmap cannot do it: out of memory"
     kinds._tried.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("model", "batch"), [("modules:Sigmoid", 16), ("mlp(width=12, depth=1, activation='silu')", 4), (EVEN, 40)]
+)
+def test_what_rounds_by_where_it_lies_goes_one_by_one(model: str, batch: int) -> None:
+    """Some of these have the same bits in most slots, so comparing a few slots would not tell."""
+    run = dataclasses.replace(run_of(model), batch=batch)
+    assert "so the bits of a replica would depend on its slot" in (obstacle(run, CPU) or "")
+
+
+def test_a_replica_that_is_another_function_is_refused() -> None:
+    """A trial cannot see all replicas. So each is looked at when its run begins."""
+    run = run_of("modules:Chance")
+    stack = VmappedEnsemble(run, 8, CPU)
+    with pytest.raises(UsageError, match="modules:Chance declares grokbench_stacked, but its replicas differ in more"):
+        loaded(stack, *(dataclasses.replace(run, replica=replica) for replica in range(8)))
+
+
+def test_the_trial_says_the_same_whatever_was_asked_before() -> None:
+    run = run_of("mlp(width=48, depth=1)")
+    kinds._tried.cache_clear()
+    parameters.cache_clear()
+    fresh = obstacle(run, CPU)
+    kinds._tried.cache_clear()
+    assert obstacle(run, CPU) == fresh is None
