@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import signal
 import sys
-import textwrap
 import threading
 import traceback
 from collections.abc import Iterator
 
+from grokbench.cli import streams
 from grokbench.cli.common import INTERRUPTED, MACHINE, USAGE
 from grokbench.spec import MachineError, UsageError, machine_failed
 
@@ -51,22 +50,13 @@ def explained(error: BaseException, *, trains: bool) -> tuple[int, str]:
     return MACHINE, f"grokbench itself failed: {text}; --debug shows where"
 
 
-def _wrapped(text: str) -> str:
-    """On a terminal, broken at words instead of anywhere; a log has it in one line."""
-    if not sys.stderr.isatty():
-        return text
-    width = shutil.get_terminal_size().columns
-    lines = text.splitlines()
-    return "\n".join(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines)
-
-
 def report(error: BaseException, options: argparse.Namespace) -> int:
     """Say it, also to GitHub where a user can mend it; the exit code."""
     code, line = explained(error, trains=hasattr(options, "store") and hasattr(options, "threads"))
     if getattr(options, "debug", False):
         traceback.print_exception(error, file=sys.stderr)
     with contextlib.suppress(OSError):  # nobody may be listening
-        sys.stderr.write(f"{_wrapped(f'grokbench: {line}')}\n")
+        sys.stderr.write(streams.wrapped(f"grokbench: {line}\n", sys.stderr))
         if code == USAGE:
             from grokbench.report import github
 

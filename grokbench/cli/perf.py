@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Time, and print it."""
     from grokbench import perf
     from grokbench.records import files
-    from grokbench.report import github
+    from grokbench.report import github, layout
     from grokbench.report import perf as report
 
     import_from_here()
@@ -54,14 +54,16 @@ def run(options: argparse.Namespace) -> int:
         given["floor"] = options.floor * 1e-6
     request = perf.Request(options.baseline, options.candidate or options.baseline, **given)
     races = 4 if options.self_test else 2
-    sys.stderr.write(f"{races} races of about {request.seconds:g} seconds, or as long as 24 quads take\n")
+    sys.stderr.write(
+        f"{races} races of about {request.seconds:g} seconds, or as long as 24 rounds of four calls take\n"
+    )
     out = output(options.json)
     if options.self_test:
         return _self_test(request, options.json, out)
     with prints.kept() as lines:
         result = perf.run(request)
     prints.tell(lines, "an optimizer")
-    out.write(report.text(result, color=out.isatty()))
+    out.write(report.text(result, layout.width_of(out), color=out.isatty()))
     github.annotate(report.publish(result), out)
     if options.json:
         files.write_line(options.json, report.document(result))

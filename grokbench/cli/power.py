@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grokbench.cli import streams
 from grokbench.cli.common import HELD
 from grokbench.spec import UsageError
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     found = _of_ratio if not options.store else _of_table if _is_table(options.store) else _of_store
     if found is not _of_table and (options.baseline or options.budget):
         raise UsageError("--baseline and --budget are of a table: --from FILE")
-    sys.stdout.write(found(options))
+    sys.stdout.write(streams.wrapped(found(options), sys.stdout))
     return HELD
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from grokbench.cli import streams
 from grokbench.cli.common import HELD, declared
 from grokbench.options import DEFAULT_STORE
 from grokbench.records.grok import Outcome
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             some = ", ".join(digest[:12] for digest in list(found)[:4])
             raise UsageError(f"{len(found)} runs of {path} begin with {beginning!r}" + f": {some}, …" * bool(found))
         ((digest, spec),) = found.items()
-        sys.stdout.write(text(RunSpec.from_json(spec), store.get([digest])[digest]))
+        sys.stdout.write(streams.wrapped(text(RunSpec.from_json(spec), store.get([digest])[digest]), sys.stdout))
     return HELD
 
 

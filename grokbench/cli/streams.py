@@ -6,8 +6,10 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import stat
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -108,3 +110,15 @@ class Output(io.TextIOBase):
                 nothing = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nothing, stream.fileno())
                 os.close(nothing)
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """For a terminal, lines that are too long for it are broken at words; a log or a file has them whole."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = [
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) if len(line) > width else line
+        for line in text.splitlines()
+    ]
+    return "".join(f"{line}\n" for line in lines)

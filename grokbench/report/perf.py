@@ -17,7 +17,7 @@ COLUMNS = (
     Column("candidate", drop=1),
     Column("ratio"),
     Column("99 % interval", drop=2),
-    Column("quads", drop=3),
+    Column("rounds of\nfour calls", drop=3),
     Column("verdict", right=False),
 )
 _STYLE = {"slower": "bold red", "faster": "bold green", "alike": "green", "undecided": "yellow"}
