@@ -141,7 +141,7 @@ class _Slices(TorchDispatchMode):  # type: ignore[no-untyped-call]
             and func.overloadpacket.__name__.strip("_") not in EXACT
         ):
             size = found.numel() * found.element_size()
-            if found.ndim > 1 and size % (self._slots * VECTORS):
+            if found.ndim and size % (self._slots * VECTORS):
                 what = func.overloadpacket.__name__
                 self.uneven = f"its {what} has slices that fill no vectors, as one of shape {tuple(found.shape)}"
         return found

@@ -1,7 +1,8 @@
-"""Plug-ins on a GPU: one optimizer object that steps all replicas, where a trial finds that no bit changes by it.
+"""Torch's own optimizers on a GPU: one object steps all replicas, where a trial finds that no bit changes by it.
 
 An optimizer with `foreach` launches a few kernels for all parameters of a group. So replicas with equal settings share
-a group, and a step costs what it costs for one replica.
+a group, and a step costs what it costs for one replica. Optimizers of others may keep what no trial sees, in hooks,
+attributes and counters, so each of their replicas has an object of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from grokbench.models.transformer import Slice, Stack, row_size
 from grokbench.optim.adapter import PerReplica, foreign, two_modes
 from grokbench.spec import OptimizerSpec, UsageError
 
+TORCHS = "torch.optim:"
 STEPS = 3  # of the trial, between its events
 
 
@@ -28,7 +30,7 @@ def adapter(weights: Stack) -> PerReplica:
 
 
 class Together(PerReplica):
-    """One object for all replicas of an optimizer. Each is made alone; then groups with equal settings become one.
+    """One object for all replicas of an optimizer with equal settings. Each is made alone, and then joins the others.
 
     trusted: without a trial.
     """
@@ -38,7 +40,7 @@ class Together(PerReplica):
         self._trusted = trusted
         self._joins = [False] * len(weights.flat)
         self._state: dict[Tensor, Any] = defaultdict(dict)
-        self._joint: dict[str, torch.optim.Optimizer] = {}  # by the optimizer's name
+        self._joint: dict[OptimizerSpec, torch.optim.Optimizer] = {}
 
     def make(self, slot: int, spec: OptimizerSpec, key: int) -> None:
         """Make the optimizer of the run with this key; it joins the others in the next step, if it may."""
@@ -55,51 +57,48 @@ class Together(PerReplica):
         self._joint = {}
 
     def select(self, slots: Sequence[int], weights: Stack) -> None:
+        for gone in set(range(len(self._specs))) - set(slots):
+            self.clear(gone)
         super().select(slots, weights)
         self._joins = [self._joins[slot] for slot in slots]
         self._joint = {}
 
     def step(self, gradients: Stack, count: Tensor, warmth: Tensor | None) -> None:
-        together: dict[str, list[int]] = {}
+        together: dict[OptimizerSpec, list[int]] = {}
         for slot in self._given(gradients):
             spec = self._specs[slot]
             assert spec
             if self._joins[slot]:
-                together.setdefault(spec.name, []).append(slot)
+                together.setdefault(spec, []).append(slot)
             else:
                 self._step(slot, count, warmth)
-        for name, slots in together.items():
-            if name not in self._joint:
-                self._joint[name] = self._joined(name)
-            spec, key, number = self._specs[slots[0]], self._keys[slots[0]], int(count[slots[0]])
-            assert spec
-            with foreign(spec, key, number, self._weights.flat.device):
-                self._joint[name].step()
+        for spec, slots in together.items():
+            if spec not in self._joint:
+                self._joint[spec] = self._joined(spec)
+            with foreign(spec, self._keys[slots[0]], int(count[slots[0]]), self._weights.flat.device):
+                self._joint[spec].step()
             for slot in slots:
                 self._check(slot, spec)
 
-    def _joined(self, name: str) -> torch.optim.Optimizer:
-        """An optimizer over the groups of all replicas that join under this name."""
+    def _joined(self, spec: OptimizerSpec) -> torch.optim.Optimizer:
+        """An optimizer over the groups of all replicas that join with these settings."""
         own = [
             optimizer
-            for optimizer, spec, joins in zip(self._optimizers, self._specs, self._joins, strict=True)
-            if optimizer and spec and joins and spec.name == name
+            for optimizer, given, joins in zip(self._optimizers, self._specs, self._joins, strict=True)
+            if optimizer and joins and given == spec
         ]
-        groups: dict[str, dict[str, Any]] = {}
-        for optimizer in own:
-            for number, group in enumerate(optimizer.param_groups):
-                settings = {key: value for key, value in group.items() if key != "params"}
-                shared = groups.setdefault(repr((number, settings)), {**settings, "params": []})
-                shared["params"] += group["params"]
         joint = copy.copy(own[0])
-        joint.param_groups, joint.state = list(groups.values()), self._state  # type: ignore[assignment]
+        groups = [dict(group) for group in own[0].param_groups]
+        for number, group in enumerate(groups):
+            group["params"] = [p for optimizer in own for p in optimizer.param_groups[number]["params"]]
+        joint.param_groups, joint.state = groups, self._state  # type: ignore[assignment]
         return joint
 
 
 @functools.lru_cache(maxsize=64)
 def _alike(spec: OptimizerSpec, slices: tuple[Slice, ...], dtype: torch.dtype, device: torch.device) -> bool:
     """Whether both kinds of part give the same bits while replicas come, diverge, go and come again."""
-    if spec.warmup:  # which sets each one's rate
+    if spec.warmup or not spec.name.startswith(TORCHS):  # a warm-up sets each one's rate
         return False
     generator = torch.Generator().manual_seed(0)
 

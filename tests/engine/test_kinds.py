@@ -145,7 +145,8 @@ def test_want_of_memory_for_all_at_once_is_no_failure(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("model", "batch"), [("modules:Sigmoid", 16), ("mlp(width=12, depth=1, activation='silu')", 4), (EVEN, 40)]
+    ("model", "batch"),
+    [("modules:Sigmoid", 16), ("modules:Scaled", 32), ("mlp(width=12, depth=1, activation='silu')", 4), (EVEN, 40)],
 )
 def test_what_rounds_by_where_it_lies_goes_one_by_one(model: str, batch: int) -> None:
     """Some of these have the same bits in most slots, so comparing a few slots would not tell."""
