@@ -65,7 +65,7 @@ class VmappedEnsemble(ModuleEnsemble):
         self._vacant[slot] = False
 
     def clear(self, slot: int) -> None:
-        """End the run in a slot; until another is loaded, it holds zeros."""
+        """End the run in a slot; until another is loaded, its weights are zeros."""
         super().clear(slot)
         for name, value in constants(self._module).items():
             self._constants[name][slot] = value

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from grokbench.models.transformer import Slice, Stack, row_size
-from grokbench.optim.adapter import PerReplica, foreign, two_modes
+from grokbench.optim.adapter import PerReplica, foreign
 from grokbench.spec import OptimizerSpec, UsageError
 
 TORCHS = "torch.optim:"
@@ -118,8 +118,6 @@ def _alike(spec: OptimizerSpec, slices: tuple[Slice, ...], dtype: torch.dtype, d
                     part.clear(slot)
                     part.make(slot, spec, slot)
             if not all("foreach" in group for one in parts[0]._optimizers if one for group in one.param_groups):
-                return False
-            if any(two_modes(one) for one in parts[0]._optimizers if one):
                 return False
             for _ in range(STEPS):
                 gradient = drawn()

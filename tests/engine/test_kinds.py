@@ -154,6 +154,36 @@ def test_what_rounds_by_where_it_lies_goes_one_by_one(model: str, batch: int) ->
     assert "so the bits of a replica would depend on its slot" in (obstacle(run, CPU) or "")
 
 
+ROUNDED = {
+    "addcdiv": lambda x: torch.addcdiv(x, x + 1, x.abs() + 0.3, value=0.7),
+    "addcmul": lambda x: torch.addcmul(x, x + 1, x - 0.3, value=0.7),
+    "cos": torch.cos,
+    "div": lambda x: x / (x.abs() + 0.3),
+    "erf": torch.erf,
+    "exp": torch.exp,
+    "expm1": torch.expm1,
+    "lerp": lambda x: torch.lerp(x, x * 3 + 1, 0.3),
+    "log1p": lambda x: x.abs().log1p(),
+    "mul": lambda x: x * (x + 0.7),
+    "reciprocal": lambda x: (x.abs() + 0.1).reciprocal(),
+    "rsqrt": lambda x: (x.abs() + 0.1).rsqrt(),
+    "sin": torch.sin,
+    "sqrt": lambda x: x.abs().sqrt(),
+    "tanh": torch.tanh,
+}
+"""Of `kinds.EXACT` those that are more than a choice, a copy, or the sum of two numbers."""
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_these_round_each_element_alike_wherever_it_lies(name: str) -> None:
+    assert name in kinds.EXACT
+    x = 3 * torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    whole = ROUNDED[name](x)
+    for size in (1, 7, 33):  # a few, which fill no vector, and others that end within one
+        parts = torch.cat([ROUNDED[name](part) for part in x.split(size)])
+        assert torch.equal(parts, whole)
+
+
 def test_a_replica_that_is_another_function_is_refused() -> None:
     """A trial cannot see all replicas. So each is looked at when its run begins."""
     run = run_of("modules:Chance")
