@@ -11,6 +11,7 @@ from grokbench.gates.decision import KINDS, GateOutcome, Pairs
 from grokbench.gates.setting import EPOCHS
 from grokbench.report import export, github, layout, terminal
 from grokbench.report.layout import Column, Grid, Part
+from grokbench.spec import OptimizerSpec
 from grokbench.stats import paired
 
 _STYLE = {
@@ -133,8 +134,13 @@ def _named(result: Result) -> list[str]:
     Of one optimizer with other settings only these are shown, since twelve settings twice hide the one that counts.
     """
     baseline, candidate = result.arms
-    other = [setting for setting in candidate.settings if setting not in baseline.settings]
-    one = candidate.name == baseline.name and len(candidate.settings) == len(baseline.settings)
-    shown = f"the same with {', '.join(other)}" if one and other else str(candidate)
     path = result.request.candidate_path
-    return [str(baseline), shown + f" from {path}" * bool(path)]
+    return [str(baseline), beside(candidate, baseline) + f" from {path}" * bool(path)]
+
+
+def beside(candidate: OptimizerSpec, baseline: OptimizerSpec) -> str:
+    """A candidate, or what is other about it where both have settings of the same names."""
+    names = [[setting.partition("=")[0] for setting in arm.settings] for arm in (candidate, baseline)]
+    other = [setting for setting in candidate.settings if setting not in baseline.settings]
+    one = candidate.name == baseline.name and names[0] == names[1]
+    return f"the same with {', '.join(other)}" if one and other else str(candidate)

@@ -21,7 +21,9 @@ from grokbench.cli import gate as gate_command
 from grokbench.gates import baseline as baselines
 from grokbench.gates import gate
 from grokbench.gates.setting import setting_of
+from grokbench.report.gate import beside
 from grokbench.spec import UsageError
+from grokbench.spec.registry import parse
 from grokbench.training.local import Executor
 
 ONE = ["--preset", "tiny", "--task", "add", "--softmax", "softmax"]
@@ -319,3 +321,17 @@ def test_the_answer_is_printed_also_below_a_live_display(capsys, monkeypatch, co
     assert code in (0, 1)
     assert "sgd" in out
     assert len(out.splitlines()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "shown"),
+    [
+        ("sgd(lr=0.2)", "sgd(lr=0.1)", "the same with lr=0.2"),
+        ("sgd(lr=0.1)", "sgd(lr=0.1, warmup=3)", None),  # its warm-up is gone
+        ("sgd(lr=0.1, filter='grokfast')", "sgd(lr=0.1, warmup=3)", None),
+        ("sgd(lr=0.1)", "sgd(lr=0.1)", None),
+        ("adamw", "sgd(lr=0.1)", None),
+    ],
+)
+def test_a_candidate_is_shown_by_what_is_other_about_it(candidate, baseline, shown):
+    assert beside(parse(candidate), parse(baseline)) == (shown or str(parse(candidate)))
